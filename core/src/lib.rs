@@ -1,0 +1,11 @@
+//! What Orbit decides.
+pub mod byte_range;
+pub mod chunk;
+pub mod entry;
+pub mod hash;
+pub mod rel_path;
+pub use byte_range::ByteRange;
+pub use chunk::Chunk;
+pub use entry::{Attributes, Entry, EntryKind, FileIdentity, Listing, Metadata, Timestamp};
+pub use hash::ContentHash;
+pub use rel_path::RelPath;
