@@ -1,1 +1,5 @@
-//! (map)
+//! What Orbit does (map follows with the modules).
+
+pub mod local;
+pub mod rules;
+pub mod standalone;

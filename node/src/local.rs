@@ -1,0 +1,3 @@
+//! [`LocalSystem`] and [`LocalWriter`]: the contracts of `orbit-core` by system calls of this machine.
+
+pub mod jail;

@@ -1,0 +1,1 @@
+//! [`Jail`]: a root handle below which every path is opened.

@@ -1,0 +1,1 @@
+//! [`Rules`]: which paths belong to a tree, in gitignore syntax.
