@@ -1,0 +1,60 @@
+//! Data for tests: noise, runs, repetitions, and small alphabets, in any length and with a seed.
+
+use proptest::prelude::*;
+
+/// A kind of data.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Noise,
+    Zeros,
+    Letters(Vec<u8>),
+    Repeated(Vec<u8>),
+    /// Stretches of noise with stretches of zeros between them.
+    Holed,
+}
+
+impl Kind {
+    pub(crate) fn generate(&self, seed: u64, len: usize) -> Vec<u8> {
+        match self {
+            Self::Noise => noise(seed, len),
+            Self::Zeros => vec![0; len],
+            Self::Letters(letters) => {
+                noise(seed, len).iter().map(|byte| letters[usize::from(*byte) % letters.len()]).collect()
+            }
+            Self::Repeated(period) => period.iter().copied().cycle().take(len).collect(),
+            Self::Holed => {
+                let mut data = noise(seed, len);
+                for stretch in data.chunks_mut(5_000 + (seed % 3_000) as usize).skip(1).step_by(2) {
+                    stretch.fill(0);
+                }
+                data
+            }
+        }
+    }
+}
+
+/// `len` bytes that depend only on the seed.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1;
+    let mut data: Vec<u8> = Vec::with_capacity(len + 8);
+    while data.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        data.extend_from_slice(&state.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    }
+    data.truncate(len);
+    data
+}
+
+/// Data of every kind, up to `max_len` bytes.
+pub(crate) fn any_data(max_len: usize) -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![
+        3 => Just(Kind::Noise),
+        1 => Just(Kind::Zeros),
+        2 => proptest::collection::vec(any::<u8>(), 1..5).prop_map(Kind::Letters),
+        2 => proptest::collection::vec(any::<u8>(), 1..70).prop_map(Kind::Repeated),
+        2 => Just(Kind::Holed),
+    ];
+    (kind, any::<u64>(), 0..=max_len).prop_map(|(kind, seed, len)| kind.generate(seed, len))
+}
