@@ -1,3 +1,4 @@
 //! [`LocalSystem`] and [`LocalWriter`]: the contracts of `orbit-core` by system calls of this machine.
 
 pub mod jail;
+pub mod metadata;
