@@ -1,1 +1,87 @@
-//! (map)
+//! What Orbit remembers between runs: `jobs.db` (SQLite) and `universe_v3.db` (redb).
+//!
+//! This is the only crate that knows SQL or redb; no type of either appears in its interface, only as the
+//! `source()` of an error. It stores and returns: what a step, an option or a summary *means* is its callers'
+//! business, so those travel as opaque bytes. It does not hash content, walk file systems or decide what to do.
+//!
+//! ```text
+//!                 ┌ runs          what was started, how it ended        (newest 200)
+//!  JobsDb ────────┤ plans, steps  work in execution order, and its state
+//!  jobs.db        └ checkpoints   staged large files: verified length and chunks
+//!
+//!  Universe ──────┬ files         (dev, ino, parameters) → identity, root
+//!  universe_v3.db └ chunks        … → chunk list in parts
+//! ```
+//!
+//! Reading order: [`StoreError`], then `jobs.rs` (opening) with `jobs/` (one file a subject), then `universe.rs`
+//! with `universe/`.
+//!
+//! Every call blocks on the disk: run them on a thread of their own. A [`JobsDb`] belongs to one owner (`&mut` to
+//! write); a [`Universe`] may be shared.
+//!
+//! # What is promised
+//! - Content of a file never panics: it is an error, or (in the universe, and for a checkpoint) a miss.
+//! - SQLite has no page checksums and redb checks its own only in a full check, so rows that are acted upon carry a
+//!   CRC-32 of their own. A flipped bit is found when the row is read.
+//! - A checkpoint is on the disk when [`JobsDb::put_checkpoint`] returns. Everything else survives a killed
+//!   process; a power cut may take back the last transactions, never half of one.
+//!
+//! # jobs.db, version 2
+//! `application_id` is `0x4F_52_42_4A` ("ORBJ"), the version is `user_version`; all tables are STRICT.
+//! A row's `crc` is CRC-32 (IEEE) over the named columns in order, each as its length (u64) and its bytes, integers
+//! as 8 bytes; everything little-endian. File times are an i64 of seconds and a u32 of nanoseconds.
+//!
+//! | table | key | columns | `crc` over |
+//! |---|---|---|---|
+//! | `runs` | `id` (16 bytes) | command, source, destination, started_ms, pid, finished_ms?, state?, summary? | none: for people |
+//! | `plans` | `id` (16 bytes) | created_ms, source, destination, options, saved, totals?, step_count | id … saved, totals |
+//! | `steps` | plan, rank, seq | bytes, body | plan, rank, seq, bytes, body |
+//! | `step_states` | plan, seq | state: 1 done, 2 failed; no row: pending | none |
+//! | `checkpoints` | destination_root, path | stage_name, identity (48 bytes), verified_len, chunk_count | all of them |
+//! | `checkpoint_parts` | checkpoint, first chunk | records: 36 bytes a chunk | checkpoint, first, records |
+//!
+//! A file identity is `0` dev u64, `8` ino u64, `16` size u64, `24` mtime, `36` ctime; 48 bytes.
+//!
+//! # universe_v3.db, version 3
+//! Keys are big-endian, so that they sort by number; values little-endian.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `meta` | `"version"` | u64 |
+//! | `files` | `0` dev u64, `8` ino u64, `16` parameters u32 | 88 bytes, below |
+//! | `chunks` | the same, `20` part u32 | `0` CRC-32 of key, root and records; `4` up to 7 000 records |
+//!
+//! | offset | of `files` | |
+//! |---|---|---|
+//! | 0 | size | u64 |
+//! | 8 | mtime | i64 seconds, u32 nanoseconds |
+//! | 20 | ctime | i64 seconds, u32 nanoseconds |
+//! | 32 | observed at | i64 nanoseconds since 1970 |
+//! | 40 | root | 32 bytes |
+//! | 72 | chunks | u64; `u64::MAX`: the list is not kept |
+//! | 80 | reserved | u32, 0 |
+//! | 84 | checksum | CRC-32 of key and bytes 0..84 |
+//!
+//! A chunk record: `0` content hash, `32` length u32; 36 bytes.
+//!
+//! # Migration rule
+//! A layout change gets a new version and one entry in the table of migrations (`jobs/schema.rs`,
+//! `universe/schema.rs`); published entries are never edited. Opening an older file runs the entries it lacks in
+//! one transaction; a newer file is refused and left alone. `jobs.db` is always carried over; the universe is a
+//! cache, so its migrations may simply forget.
+
+mod error;
+mod ids;
+mod jobs;
+mod private_file;
+mod record;
+mod universe;
+
+pub use error::{Cause, Damage, StoreError};
+pub use ids::{ParseIdError, PlanId, RunId};
+pub use jobs::checkpoints::{Checkpoint, CheckpointChunks, StoredCheckpoint};
+pub use jobs::plans::{NewPlan, PlanRow};
+pub use jobs::runs::{NewRun, RunRow, RunState};
+pub use jobs::steps::{NewStep, StepRow, StepState};
+pub use jobs::{Check, JobsDb, JobsOptions};
+pub use universe::{BatchOutcome, CachedManifest, Universe, UniverseStats};
