@@ -1,9 +1,12 @@
 //! What Orbit decides.
 pub mod byte_range;
 pub mod chunk;
+pub mod endpoint;
 pub mod entry;
 pub mod filter;
 pub mod hash;
+pub mod priority;
+pub mod rate;
 pub mod rel_path;
 pub mod summary;
 pub mod system;
