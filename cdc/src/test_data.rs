@@ -1,5 +1,7 @@
 //! Data for tests: noise, runs, repetitions, and small alphabets, in any length and with a seed.
 
+use crate::{ChunkParams, Scanner, hash_bytes};
+use orbit_core::{ByteRange, Chunk};
 use proptest::prelude::*;
 
 /// A kind of data.
@@ -57,4 +59,38 @@ pub(crate) fn any_data(max_len: usize) -> impl Strategy<Value = Vec<u8>> {
         2 => Just(Kind::Holed),
     ];
     (kind, any::<u64>(), 0..=max_len).prop_map(|(kind, seed, len)| kind.generate(seed, len))
+}
+
+/// The chunks of a slice by the reference scanner.
+pub(crate) fn chunks_of(params: &ChunkParams, mut data: &[u8]) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    while !data.is_empty() {
+        let (bytes, rest) = data.split_at(Scanner::SCALAR.cut(params, data));
+        chunks.push(Chunk { hash: hash_bytes(bytes), len: bytes.len() as u32 });
+        data = rest;
+    }
+    chunks
+}
+
+/// Reads a slice like a file.
+pub(crate) fn read_at(data: &[u8]) -> impl Fn(&mut [u8], u64) -> std::io::Result<usize> + Sync {
+    move |buffer, offset| {
+        let rest = data.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+}
+
+/// The runs of at least `shortest` zeros.
+pub(crate) fn zero_ranges(data: &[u8], shortest: usize) -> Vec<ByteRange> {
+    let mut offset = 0;
+    let mut ranges = Vec::new();
+    for run in data.chunk_by(|left, right| (*left == 0) == (*right == 0)) {
+        if run[0] == 0 && run.len() >= shortest {
+            ranges.extend(ByteRange::new(offset, run.len() as u64));
+        }
+        offset += run.len() as u64;
+    }
+    ranges
 }
