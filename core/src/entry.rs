@@ -5,11 +5,24 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time as file systems store it: seconds since 1970 (negative before) and nanoseconds `0..1e9`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(i64, u32)", into = "(i64, u32)")]
 pub struct Timestamp {
     /// Whole seconds since 1970-01-01T00:00:00Z.
     pub seconds: i64,
     /// Nanoseconds within the second.
     pub nanos: u32,
+}
+
+impl From<(i64, u32)> for Timestamp {
+    fn from((seconds, nanos): (i64, u32)) -> Self {
+        Self { seconds, nanos }
+    }
+}
+
+impl From<Timestamp> for (i64, u32) {
+    fn from(time: Timestamp) -> Self {
+        (time.seconds, time.nanos)
+    }
 }
 
 impl Timestamp {
@@ -21,22 +34,58 @@ impl Timestamp {
 
 /// What kind of thing a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "u8", into = "u8")]
 pub enum EntryKind {
     /// A regular file.
-    File,
+    File = 0,
     /// A directory.
-    Directory,
+    Directory = 1,
     /// A symbolic link; it is never followed.
-    Symlink,
+    Symlink = 2,
     /// A named pipe.
-    Fifo,
+    Fifo = 3,
     /// A socket.
-    Socket,
+    Socket = 4,
     /// A character device.
-    CharDevice,
+    CharDevice = 5,
     /// A block device.
-    BlockDevice,
+    BlockDevice = 6,
+}
+
+/// A stored kind that this version does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("entry kind {0} is unknown")]
+pub struct UnknownKind(u8);
+
+impl EntryKind {
+    /// For people, with an article: "a directory".
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::File => "a regular file",
+            Self::Directory => "a directory",
+            Self::Symlink => "a symbolic link",
+            Self::Fifo => "a FIFO",
+            Self::Socket => "a socket",
+            Self::CharDevice => "a character device",
+            Self::BlockDevice => "a block device",
+        }
+    }
+}
+
+impl TryFrom<u8> for EntryKind {
+    type Error = UnknownKind;
+
+    fn try_from(number: u8) -> Result<Self, UnknownKind> {
+        use EntryKind::{BlockDevice, CharDevice, Directory, Fifo, File, Socket, Symlink};
+        let all = [File, Directory, Symlink, Fifo, Socket, CharDevice, BlockDevice];
+        all.get(usize::from(number)).copied().ok_or(UnknownKind(number))
+    }
+}
+
+impl From<EntryKind> for u8 {
+    fn from(kind: EntryKind) -> Self {
+        kind as Self
+    }
 }
 
 /// Permission bits, owner and modification time: what is set on a copy.
@@ -54,6 +103,7 @@ pub struct Attributes {
 
 /// One name's metadata, without the name. Sizes are bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "MetadataRow", into = "MetadataRow")]
 pub struct Metadata {
     /// What it is.
     pub kind: EntryKind,
@@ -75,7 +125,36 @@ pub struct Metadata {
     pub rdev: u64,
 }
 
+/// [`Metadata`] as it is stored: positions instead of field names, a third of the bytes.
+type MetadataRow = (EntryKind, u64, u64, (u32, u32, u32), Timestamp, Timestamp, (u64, u64), u32, u64);
+
+impl From<MetadataRow> for Metadata {
+    fn from(row: MetadataRow) -> Self {
+        let (kind, size, allocated, (mode, uid, gid), mtime, ctime, (dev, ino), links, rdev) = row;
+        let attributes = Attributes { mode, uid, gid, mtime };
+        Self { kind, size, allocated, attributes, ctime, dev, ino, links, rdev }
+    }
+}
+
+impl From<Metadata> for MetadataRow {
+    fn from(m: Metadata) -> Self {
+        let a = m.attributes;
+        let owner = (a.mode, a.uid, a.gid);
+        (m.kind, m.size, m.allocated, owner, a.mtime, m.ctime, (m.dev, m.ino), m.links, m.rdev)
+    }
+}
+
 impl Metadata {
+    /// Whether it is a directory.
+    pub const fn is_directory(&self) -> bool {
+        matches!(self.kind, EntryKind::Directory)
+    }
+
+    /// Whether it is a regular file.
+    pub const fn is_file(&self) -> bool {
+        matches!(self.kind, EntryKind::File)
+    }
+
     /// What pins this version of the file.
     pub const fn identity(&self) -> FileIdentity {
         FileIdentity {
@@ -118,6 +197,8 @@ pub struct Entry {
 pub struct Listing {
     /// The directory.
     pub path: RelPath,
+    /// The walk stopped here (another file system begins): the listing is empty and says nothing of what is below.
+    pub is_boundary: bool,
     names: Vec<u8>,
     entries: Vec<Entry>,
 }
@@ -125,7 +206,7 @@ pub struct Listing {
 impl Listing {
     /// An empty listing of `path`.
     pub fn new(path: RelPath) -> Self {
-        Self { path, names: Vec::new(), entries: Vec::new() }
+        Self { path, is_boundary: false, names: Vec::new(), entries: Vec::new() }
     }
 
     /// Appends an entry; call [`sort`](Self::sort) when all are in.

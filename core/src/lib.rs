@@ -1,10 +1,15 @@
 //! What Orbit decides.
+pub mod batcher;
 pub mod byte_range;
 pub mod chunk;
+pub mod compare;
 pub mod endpoint;
 pub mod entry;
 pub mod filter;
 pub mod hash;
+pub mod job;
+pub mod plan;
+pub mod planner;
 pub mod priority;
 pub mod rate;
 pub mod rel_path;

@@ -4,10 +4,11 @@
 //! [`MAGIC`]. Within a class a job runs small files first. Both tables are meant to be read and argued about; a
 //! snapshot test prints them.
 
+use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
 /// How early a file is handled; lower runs first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Class {
     /// Small and hard to make again: keys, configuration, manifests, databases.

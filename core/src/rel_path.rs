@@ -118,8 +118,7 @@ impl RelPath {
     /// Whether this is `ancestor` or lies below it.
     pub fn starts_with(&self, ancestor: &Self) -> bool {
         ancestor.is_root()
-            || (self.0.starts_with(&ancestor.0)
-                && matches!(self.0.get(ancestor.0.len()), None | Some(b'/')))
+            || (self.0.starts_with(&ancestor.0) && matches!(self.0.get(ancestor.0.len()), None | Some(b'/')))
     }
 
     /// For people: what is not UTF-8 and control characters are escaped as `\xNN`, so that a name cannot drive the

@@ -13,8 +13,18 @@ use std::io;
 
 /// Writes below one root. All methods may be called from several threads at once.
 pub trait OrbitWriter: Send + Sync {
-    /// Starts a staged regular file of `size` bytes.
-    fn stage_file(&self, place: Place<'_>, size: u64) -> Result<Box<dyn StagedFile>, SystemError>;
+    /// Starts a staged regular file.
+    fn stage_file(&self, place: Place<'_>, outline: Outline) -> Result<Box<dyn StagedFile>, SystemError>;
+
+    /// Starts a staged file, to be committed to `path`, that shares all bytes of the file now there, so that only what
+    /// changed need be written. `None` where the file system cannot share; [`SystemError::Changed`] if that file is
+    /// not `expected`.
+    fn stage_copy_of(
+        &self,
+        path: &RelPath,
+        expected: &Metadata,
+        outline: Outline,
+    ) -> Result<Option<Box<dyn StagedFile>>, SystemError>;
 
     /// Goes on with a file that an earlier run staged and checkpointed under this name; `None` if it is gone.
     fn reopen_staged(&self, staged: &StagedName) -> Result<Option<Box<dyn StagedFile>>, SystemError>;
@@ -22,17 +32,23 @@ pub trait OrbitWriter: Send + Sync {
     /// Stages a symbolic link, FIFO, device node, or another name of a committed file.
     fn stage_node(&self, place: Place<'_>, node: &Node<'_>) -> Result<StagedName, SystemError>;
 
-    /// Starts a staged directory. Files staged [`Inside`](Place::Inside) it already carry their final names.
-    fn stage_directory(&self) -> Result<StagedName, SystemError>;
+    /// Starts a staged directory, to be committed to `path` (a hint: which file system to stage on). Files staged
+    /// [`Inside`](Place::Inside) it already carry their final names.
+    fn stage_directory(&self, path: &RelPath) -> Result<StagedName, SystemError>;
 
     /// Gives a staged node its attributes (a staged file has its own method).
-    fn set_staged_attributes(&self, staged: &StagedName, change: &AttributeChange<'_>)
-    -> Result<(), SystemError>;
+    fn set_staged_attributes(
+        &self,
+        staged: &StagedName,
+        change: &AttributeChange<'_>,
+    ) -> Result<(), SystemError>;
 
-    /// Renames a staged object to `path`, creating missing parent directories.
+    /// Renames a staged file or node to `path`, creating missing parent directories (with mode 0700, so their
+    /// attributes are for the caller to set).
     ///
     /// `expected` is what the plan saw at `path`: if something else is there now, nothing is touched and the answer is
-    /// [`SystemError::Changed`]. A displaced object goes where `disposal` says.
+    /// [`SystemError::Changed`]. A displaced object goes where `disposal` says; a directory makes way only if it is
+    /// empty, else [`SystemError::Occupied`].
     fn commit(
         &self,
         staged: &StagedName,
@@ -41,8 +57,8 @@ pub trait OrbitWriter: Send + Sync {
         disposal: Disposal,
     ) -> Result<(), SystemError>;
 
-    /// Renames a staged directory to `path`; where a directory is already there, its files are renamed one by one.
-    /// Returns the names of files that could not be committed, with the reason.
+    /// Renames a staged directory to `path`; where a directory is already there, its files are renamed one by one, none
+    /// over a file that is there. Returns the names of files that could not be committed, with the reason.
     fn commit_directory(
         &self,
         staged: &StagedName,
@@ -105,6 +121,39 @@ pub enum Place<'a> {
     Alone(&'a RelPath),
     /// In a staged directory under its final name, to be committed with it.
     Inside(&'a StagedName, &'a [u8]),
+}
+
+/// What is known of a regular file before it is staged. Only hints: a wrong one costs time, not bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// Length in bytes.
+    pub size: u64,
+    /// Permission bits it will be given; being created with them saves setting them. What the process's umask takes
+    /// away comes back only by [`StagedFile::set_attributes`].
+    pub mode: u32,
+    /// Whether it will have holes.
+    pub layout: Layout,
+    /// How its bytes go to the disk.
+    pub write: WriteMode,
+}
+
+/// Whether a file has holes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Every byte is written: room for all of it is reserved at the start.
+    Dense,
+    /// Only the data is written.
+    Sparse,
+}
+
+/// How bytes go to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Through the page cache.
+    Cached,
+    /// Past the page cache where the file system can and the buffer, its length and the offset are multiples of
+    /// 4 096; otherwise through it.
+    Direct,
 }
 
 /// What [`OrbitWriter::stage_node`] makes.

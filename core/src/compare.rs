@@ -1,0 +1,62 @@
+//! [`compare`]: whether a destination entry is what the source entry says.
+
+use crate::entry::{EntryKind, Metadata, Timestamp};
+
+/// What counts as a difference.
+#[derive(Clone, Copy, Debug)]
+pub struct CompareOptions {
+    /// Permission bits count.
+    pub permissions: bool,
+    /// Owner and group count.
+    pub owner: bool,
+    /// Files of equal size are compared by content, and their times are attributes only.
+    pub checksum: bool,
+    /// Times closer than this are equal: what the destination's file system can store, in nanoseconds.
+    pub granularity_ns: u64,
+}
+
+/// What a comparison of two entries found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to do.
+    Same,
+    /// Content is the same, attributes are not.
+    Attributes,
+    /// Content or kind differs.
+    Content,
+    /// Only the bytes can tell (with `checksum`).
+    Ask,
+}
+
+/// Compares two entries that carry the same name, neither of them a directory.
+///
+/// Times are compared for *difference*, not for order: an older source is a restored one and is copied too.
+pub fn compare(source: &Metadata, destination: &Metadata, options: &CompareOptions) -> Verdict {
+    if source.kind != destination.kind {
+        return Verdict::Content;
+    }
+    let times_equal =
+        same_time(source.attributes.mtime, destination.attributes.mtime, options.granularity_ns);
+    match source.kind {
+        EntryKind::File if source.size != destination.size => Verdict::Content,
+        EntryKind::File if options.checksum => Verdict::Ask,
+        EntryKind::Symlink if source.size != destination.size => Verdict::Content,
+        EntryKind::File | EntryKind::Symlink if !times_equal => Verdict::Content,
+        EntryKind::CharDevice | EntryKind::BlockDevice if source.rdev != destination.rdev => Verdict::Content,
+        _ if attributes_differ(source, destination, options) || !times_equal => Verdict::Attributes,
+        _ => Verdict::Same,
+    }
+}
+
+/// Whether mode or owner differ as far as they count. A symbolic link has no mode of its own.
+pub fn attributes_differ(source: &Metadata, destination: &Metadata, options: &CompareOptions) -> bool {
+    let (s, d) = (&source.attributes, &destination.attributes);
+    let mode = options.permissions && source.kind != EntryKind::Symlink && s.mode != d.mode;
+    let owner = options.owner && (s.uid, s.gid) != (d.uid, d.gid);
+    mode || owner
+}
+
+/// Whether two times are equal as far as `granularity_ns` lets them be told apart.
+pub fn same_time(a: Timestamp, b: Timestamp, granularity_ns: u64) -> bool {
+    a == b || (a.as_nanos() - b.as_nanos()).unsigned_abs() < u128::from(granularity_ns)
+}
