@@ -10,6 +10,8 @@ const COLUMNS: &str = "id, created_ms, source, destination, options, saved, tota
 const DAMAGED: Damage = Damage::Row { table: "plans" };
 /// Free pages above which removing plans gives space back to the file system (32 MiB).
 const FREE_PAGES_KEPT: i64 = 8192;
+/// Pages given back in one transaction.
+const PORTION: i64 = 1024;
 
 /// A plan that is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +133,18 @@ impl JobsDb {
 
     fn give_space_back(&mut self) -> Result<(), StoreError> {
         self.read("give space back", |connection| {
-            let free: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-            if free > FREE_PAGES_KEPT {
-                connection.execute_batch("PRAGMA incremental_vacuum")?;
+            let free_pages = || connection.pragma_query_value(None, "freelist_count", |row| row.get(0));
+            let mut free: i64 = free_pages()?;
+            while free > FREE_PAGES_KEPT {
+                // In portions, each a transaction of its own, because every page passes through the log.
+                let mut statement =
+                    connection.prepare_cached(&format!("PRAGMA incremental_vacuum({PORTION})"))?;
+                let mut freed = statement.query([])?;
+                while freed.next()?.is_some() {}
+                let before = std::mem::replace(&mut free, free_pages()?);
+                if free >= before {
+                    break;
+                }
             }
             Ok(())
         })

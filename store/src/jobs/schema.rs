@@ -2,7 +2,7 @@
 
 use super::{Fault, JobsDb};
 use crate::error::{Damage, StoreError};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 /// "ORBJ": what tells our file from another SQLite database.
 const APPLICATION_ID: i64 = 0x4f52_424a;
@@ -78,10 +78,11 @@ impl JobsDb {
     pub(super) fn migrate(&mut self) -> Result<(), StoreError> {
         let path = self.path.clone();
         let version = |connection: &Connection| -> Result<usize, Fault> {
-            let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            let objects: i64 =
-                connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            // One statement, so one view: another process may be creating the file right now.
+            let sql = "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema)
+                       FROM pragma_application_id a, pragma_user_version v";
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let (id, found, objects): (i64, i64, i64) = connection.query_row(sql, [], row)?;
             match usize::try_from(found) {
                 Ok(0) if id == 0 && objects == 0 => Ok(0),
                 Ok(found) if id == APPLICATION_ID && found > 0 => Ok(found),

@@ -1,0 +1,8 @@
+//! The two databases as their callers see them, on real files.
+
+mod damage;
+mod jobs_open;
+mod jobs_rows;
+mod killed;
+mod sample;
+mod universe;
