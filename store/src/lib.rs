@@ -20,7 +20,9 @@
 //! write); a [`Universe`] may be shared.
 //!
 //! # What is promised
-//! - Content of a file never panics: it is an error, or (in the universe, and for a checkpoint) a miss.
+//! - Content of a file never panics: it is an error, or (in the universe, and for a checkpoint) a miss. One gap: redb
+//!   may panic over a universe larger than 16 MiB that was damaged after a clean close. The next process then checks
+//!   it whole and replaces it.
 //! - SQLite has no page checksums and redb checks its own only in a full check, so rows that are acted upon carry a
 //!   CRC-32 of their own. A flipped bit is found when the row is read.
 //! - A checkpoint is on the disk when [`JobsDb::put_checkpoint`] returns. Everything else survives a killed
@@ -62,7 +64,8 @@
 //! | 80 | reserved | u32, 0 |
 //! | 84 | checksum | CRC-32 of key and bytes 0..84 |
 //!
-//! A chunk record: `0` content hash, `32` length u32; 36 bytes.
+//! A chunk record: `0` content hash, `32` length u32; 36 bytes. `universe_v3.db.open` beside it is empty and exists
+//! while the universe is open.
 //!
 //! # Migration rule
 //! A layout change gets a new version and one entry in the table of migrations (`jobs/schema.rs`,

@@ -3,6 +3,7 @@
 //! It is a cache: losing it costs time, never data. An answer is given only for exactly the version of a file it
 //! was stored for.
 
+mod mark;
 mod read;
 mod record;
 mod schema;
@@ -10,6 +11,7 @@ mod write;
 
 use crate::error::StoreError;
 use crate::private_file;
+use mark::OpenMark;
 use orbit_core::{Chunk, ContentHash, FileIdentity};
 use record::FileKey;
 use redb::{Database, Durability};
@@ -20,7 +22,8 @@ use std::sync::{Mutex, PoisonError};
 /// Memory redb may use for pages.
 const CACHE_BYTES: usize = 8 << 20;
 /// redb trusts a file that was closed cleanly and may panic over one that was changed since. A full check at every
-/// opening rules that out while it takes milliseconds; above this size only an unclean close brings it about.
+/// opening rules that out while it takes milliseconds. A larger file is checked if the process before did not close
+/// it, so damage that costs one process its life is found by the next.
 const CHECKED_BYTES_MAX: u64 = 16 << 20;
 
 /// The cache of chunk manifests. One process at a time has it open; its threads may share it.
@@ -28,6 +31,8 @@ const CHECKED_BYTES_MAX: u64 = 16 << 20;
 pub struct Universe {
     database: Database,
     path: PathBuf,
+    /// Behind the database, so that it is dropped after it.
+    mark: OpenMark,
     /// Entries found damaged by readers; the next write drops them.
     damaged: Mutex<BTreeSet<FileKey>>,
     /// Bytes written since the last durable commit.
@@ -76,18 +81,15 @@ impl Universe {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         private_file::create(path)?;
         let small = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= CHECKED_BYTES_MAX);
+        let mark = OpenMark::set(path)?;
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(small)
+            .set_check_integrity_on_open(small || mark.was_left())
             .create(path)
             .map_err(|error| StoreError::redb("open the universe", path, error))?;
         schema::migrate(&database, path)?;
-        Ok(Self {
-            database,
-            path: path.to_owned(),
-            damaged: Mutex::default(),
-            volatile_bytes: Mutex::default(),
-        })
+        let (damaged, volatile_bytes) = (Mutex::default(), Mutex::default());
+        Ok(Self { database, path: path.to_owned(), mark: mark.held(), damaged, volatile_bytes })
     }
 
     /// Opens the universe, or begins a new one if it is [`Corrupt`](StoreError::Corrupt): what is damaged is moved
@@ -119,7 +121,9 @@ impl Universe {
     /// Flushes and closes, and reports what dropping would swallow.
     pub fn close(self) -> Result<(), StoreError> {
         self.flush()?;
-        self.database.close().map_err(|error| StoreError::redb("close the universe", &self.path, error))
+        self.database.close().map_err(|error| StoreError::redb("close the universe", &self.path, error))?;
+        drop(self.mark);
+        Ok(())
     }
 
     /// Gives unused space back to the file system. Returns whether anything was gained; takes seconds per GB.

@@ -127,7 +127,8 @@ impl JobsDb {
         })
     }
 
-    /// Number of steps appended to a plan. Error: [`PlanNotFound`](StoreError::PlanNotFound).
+    /// Number of steps appended to a plan. A row's checksum cannot tell that a row is gone, so whoever carries out a
+    /// plan compares this with the steps it met. Error: [`PlanNotFound`](StoreError::PlanNotFound).
     pub fn step_count(&self, plan: PlanId) -> Result<u64, StoreError> {
         self.read("count steps", |connection| {
             let plan = key(connection, plan)?;

@@ -216,3 +216,30 @@ fn what_is_no_database_is_refused_and_only_damage_is_replaced() {
     assert_eq!(universe.stats().expect("read").entries, 0);
     assert!(path.with_file_name("universe_v3.db.damaged").exists());
 }
+
+#[test]
+fn a_large_universe_is_checked_after_a_process_died_with_it() {
+    let (_directory, path) = place();
+    let mark = path.with_file_name("universe_v3.db.open");
+    let universe = Universe::open(&path).expect("created");
+    assert!(mark.exists());
+    let error = Universe::open(&path).expect_err("open elsewhere");
+    assert!(matches!(error, StoreError::Locked { .. }) && mark.exists(), "{error:?}");
+    universe.put(&manifest(1, 500_000), NOW).expect("stored");
+    universe.close().expect("closed");
+    assert!(!mark.exists());
+
+    let mut bytes = std::fs::read(&path).expect("read");
+    let middle = bytes.len() / 2;
+    let record = bytes[middle..].iter().position(|&byte| byte == 0x5a).expect("chunk records");
+    bytes[middle + record] ^= 4;
+    std::fs::write(&path, bytes).expect("written");
+    let universe = Universe::open(&path).expect("closed cleanly, so trusted");
+    assert_eq!(universe.chunks(&identity(1), 7).expect("read"), None, "but every answer is checked");
+    drop(universe);
+    assert!(!mark.exists());
+    std::fs::write(&mark, "").expect("written");
+    let error = Universe::open(&path).expect_err("checked");
+    assert!(matches!(error, StoreError::Corrupt { damage: Damage::Structure, .. }), "{error:?}");
+    Universe::open_or_replace(&path).expect("replaced");
+}
