@@ -12,9 +12,10 @@
 
 use crate::chunker::Chunker;
 use crate::error::ChunkError;
-use crate::input::Source;
+use crate::input::{Source, SourceInput};
 use crate::params::ChunkParams;
 use orbit_core::Chunk;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
@@ -109,7 +110,7 @@ struct Joiner<'a, F> {
     /// Where the next true chunk begins.
     at: u64,
     /// Cuts what no guess covers. Reads no more than it needs.
-    chunker: Chunker<crate::input::SourceInput<'a, F>>,
+    chunker: Chunker<SourceInput<'a, F>>,
 }
 
 impl<F: Fn(&mut [u8], u64) -> io::Result<usize>> Joiner<'_, F> {
@@ -145,14 +146,14 @@ impl<F: Fn(&mut [u8], u64) -> io::Result<usize>> Joiner<'_, F> {
             {
                 guessed += u64::from(chunk.len);
             }
-            let chunk = if guessed == self.at {
-                let Some(chunk) = guesses.next() else { break };
-                guessed += u64::from(chunk.len);
-                *chunk
-            } else if guessed < self.at {
-                break;
-            } else {
-                self.cut()?
+            let chunk = match guessed.cmp(&self.at) {
+                Ordering::Greater => self.cut()?,
+                Ordering::Less => break,
+                Ordering::Equal => {
+                    let Some(chunk) = guesses.next() else { break };
+                    guessed += u64::from(chunk.len);
+                    *chunk
+                }
             };
             self.at += u64::from(chunk.len);
             if let ControlFlow::Break(value) = deliver(chunk) {
