@@ -2,3 +2,5 @@
 
 pub mod jail;
 pub mod metadata;
+pub mod scanner;
+pub mod writer;
