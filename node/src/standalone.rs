@@ -1,5 +1,65 @@
 //! Standalone runs: no daemon, no port, no configuration.
+//!
+//! A sync is a plan that is made and run at once; `orbit plan` keeps it in between. Reading order: [`request`] (what is
+//! asked), `trees` and `guards` (may it be done), `planning`, then `execute`, `stage`, `copy` and `commit` (it is done).
 
+mod commit;
+mod copy;
+mod dedup;
+pub mod error;
+mod execute;
+mod guards;
+mod inspect;
+mod limiter;
 pub mod observer;
+mod plans;
+mod planning;
 pub mod progress;
 pub mod request;
+mod stage;
+pub mod state;
+mod sync;
+mod trees;
+
+pub use dedup::{DedupOptions, DedupReport, DuplicateSet, dedup};
+pub use error::{Guard, RunError};
+pub use inspect::{HashRow, ScanRow, hash, scan};
+pub use plans::{PlanReport, list_plans, make_plan, remove_plan, run_plan, show_plan};
+pub use sync::{RunReport, dry_run, sync};
+
+use observer::Observer;
+use progress::Progress;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What every command is given.
+#[derive(Clone)]
+pub struct Context {
+    /// Where `jobs.db` and the universe are.
+    pub state_dir: PathBuf,
+    /// Who hears what happens.
+    pub observer: Arc<dyn Observer>,
+    /// Live figures.
+    pub progress: Arc<Progress>,
+    /// Set by whoever wants the run to stop cleanly.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What the process may do.
+#[derive(Clone, Copy, Debug)]
+struct Privilege {
+    /// It may give files away and make device nodes.
+    is_root: bool,
+}
+
+impl Privilege {
+    fn current() -> Self {
+        Self { is_root: rustix::process::geteuid().is_root() }
+    }
+}
+
+/// Threads for work that keeps a processor busy.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8)
+}

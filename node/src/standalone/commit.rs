@@ -1,0 +1,99 @@
+//! The committing thread: flushes, verifies and renames what workers staged, while they stage on.
+
+use super::copy;
+use super::stage::{Run, Staged, StagedDirectory, StagedStep};
+use crate::local::writer::AlignedBuffer;
+use orbit_core::RelPath;
+use orbit_core::system::SystemError;
+use orbit_core::writer::{OrbitWriter, StagedName};
+use std::sync::atomic::Ordering;
+
+impl Run<'_> {
+    /// Renames a group into place, directories first and parents before children. Gives the number of faults.
+    pub(super) fn commit(&self, group: Vec<StagedStep>, buffer: &mut AlignedBuffer) -> u64 {
+        let (mut directories, mut alone) = (Vec::new(), Vec::new());
+        for step in group {
+            directories.extend(step.directories);
+            alone.extend(step.alone);
+        }
+        directories.sort_by(|a, b| a.path.cmp(&b.path));
+        let in_directories: u64 = directories.iter().map(|d| self.commit_directory(d, buffer)).sum();
+        in_directories + alone.iter().map(|staged| self.commit_alone(staged, buffer)).sum::<u64>()
+    }
+
+    fn commit_directory(&self, directory: &StagedDirectory, buffer: &mut AlignedBuffer) -> u64 {
+        let mut faults = 0;
+        let mut lost = Vec::new();
+        for (name, pieces) in &directory.files {
+            let staged = directory.name.0.join(name).map(StagedName);
+            let path = directory.path.join(name).expect("the planner joined it before");
+            let checked = staged.map_or(Ok(()), |staged| self.check(&staged, pieces, &path, buffer));
+            if let Err(error) = checked {
+                faults += 1;
+                self.fault(&path, &error);
+                lost.push(name);
+            }
+        }
+        let committed = self.writer.commit_directory(
+            &directory.name,
+            &directory.path,
+            directory.expected.as_ref(),
+            self.disposal(),
+        );
+        match committed {
+            Ok(failed) => {
+                for (name, error) in &failed {
+                    self.fault(&directory.path.join(name).unwrap_or_default(), error);
+                }
+                let failed = failed.len() as u64;
+                let done = (directory.files.len() - lost.len()) as u64 - failed;
+                self.counters.files_new.fetch_add(done, Ordering::Relaxed);
+                self.context.progress.files_done.fetch_add(done, Ordering::Relaxed);
+                faults + failed
+            }
+            Err(error) => {
+                self.writer.discard(&directory.name);
+                let inside = directory.files.len() as u64;
+                self.counters.files_failed.fetch_add(inside, Ordering::Relaxed);
+                self.fault(&directory.path, &error);
+                faults + inside + 1
+            }
+        }
+    }
+
+    fn commit_alone(&self, staged: &Staged, buffer: &mut AlignedBuffer) -> u64 {
+        let result = self.check(&staged.name, &staged.pieces, &staged.path, buffer).and_then(|()| {
+            self.writer.commit(&staged.name, &staged.path, staged.expected.as_ref(), self.disposal())
+        });
+        if let Err(error) = result {
+            self.writer.discard(&staged.name);
+            self.fault(&staged.path, &error);
+            return 1;
+        }
+        let counter = match staged.expected {
+            Some(_) => &self.counters.files_changed,
+            None => &self.counters.files_new,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
+        0
+    }
+
+    /// With `--verify`: reads a staged file back from the disk. What does not check out is discarded.
+    fn check(
+        &self,
+        staged: &StagedName,
+        pieces: &[copy::Piece],
+        path: &RelPath,
+        buffer: &mut AlignedBuffer,
+    ) -> Result<(), SystemError> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let result = match self.writer.reopen_staged(staged)? {
+            Some(mut file) => copy::verify(file.as_mut(), pieces, path, buffer),
+            None => Err(SystemError::Corrupt { path: path.clone() }),
+        };
+        result.inspect_err(|_| self.writer.discard(staged))
+    }
+}

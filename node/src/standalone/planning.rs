@@ -1,0 +1,256 @@
+//! Making a plan: two scans, the planner of `orbit-core`, and a place to keep the steps.
+
+use super::error::{RunError, chain};
+use super::observer::{Observer, RunEvent, Verb};
+use super::progress::{Progress, RunPhase};
+use super::request::SyncRequest;
+use super::state::State;
+use super::trees::{Shape, Trees, root_metadata};
+use super::{Context, Privilege};
+use crate::local::system::LocalSystem;
+use crate::local::writer::timestamp_granularity_ns;
+use crate::rules::Rules;
+use orbit_core::batcher::{SinkError, StepSink};
+use orbit_core::compare::CompareOptions;
+use orbit_core::filter::PathFilter;
+use orbit_core::plan::{Change, Step, StepId};
+use orbit_core::planner::{self, ContentPair, PlanError, PlanFault, PlanOptions, PlanWorld};
+use orbit_core::priority::{Class, class_of_header};
+use orbit_core::system::{ChunkDetail, OrbitSystem, ScanOptions, SystemError};
+use orbit_core::{RelPath, Totals};
+use orbit_store::{NewPlan, NewStep, PlanId};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// First bytes of a file that tell what it is.
+const HEADER_BYTES: usize = 512;
+
+/// Scans both trees and gives the differences to `sink`.
+pub(super) fn plan_trees(
+    context: &Context,
+    request: &SyncRequest,
+    trees: &Trees,
+    sink: &mut dyn StepSink,
+) -> Result<Totals, RunError> {
+    context.progress.set_phase(RunPhase::Planning);
+    let destination = trees.destination_system();
+    let granularity_ns = match &trees.destination {
+        Some(jail) => timestamp_granularity_ns(jail.root_fd()).unwrap_or(1),
+        None => 1,
+    };
+    let privilege = Privilege::current();
+    let options = PlanOptions {
+        compare: CompareOptions {
+            permissions: request.permissions,
+            owner: request.owner && privilege.is_root,
+            checksum: request.checksum,
+            granularity_ns,
+        },
+        mirror: request.mirror,
+        devices: privilege.is_root,
+    };
+    let world = World { context, source: &trees.source, destination: destination.as_ref() };
+    let planned = match &trees.shape {
+        Shape::Tree => {
+            let filter = Arc::new(Rules::new(&request.rules, &request.ignore_files)?);
+            plan_directories(trees, destination.as_ref(), request, options, filter, &world, sink)?
+        }
+        Shape::File { source, destination: name } => {
+            let metadata = trees.source.metadata(source)?;
+            if !super::trees::is_syncable(metadata.kind) {
+                return Err(RunError::WrongKind { path: request.source.clone(), wanted: "a file" });
+            }
+            let existing = destination.as_ref().map(|system| found(system.metadata(name))).transpose()?.flatten();
+            planner::plan_file(name.as_bytes(), metadata, existing, options, &world, sink)
+        }
+    };
+    planned.map_err(|error| match error {
+        PlanError::Interrupted => RunError::Interrupted,
+        PlanError::Sink(SinkError(cause)) => RunError::Plan(cause),
+    })
+}
+
+fn plan_directories(
+    trees: &Trees,
+    destination: Option<&LocalSystem>,
+    request: &SyncRequest,
+    options: PlanOptions,
+    filter: Arc<Rules>,
+    world: &World<'_>,
+    sink: &mut dyn StepSink,
+) -> Result<Result<Totals, PlanError>, RunError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8);
+    let scan_options = ScanOptions {
+        start: RelPath::root(),
+        filter: filter.clone(),
+        one_file_system: request.one_file_system,
+        threads,
+    };
+    let source_root = root_metadata(trees.source.jail())?;
+    let destination_root = trees.destination.as_deref().map(root_metadata).transpose()?;
+    // The rules of `.orbitignore` files are the source's: the destination's copies are data.
+    let destination_options =
+        ScanOptions { filter: Arc::new(orbit_core::filter::KeepAll), ..scan_options.clone() };
+    let mut from = trees.source.scan(&scan_options)?;
+    let mut to = destination.map(|system| system.scan(&destination_options)).transpose()?;
+    let to: Option<&mut (dyn orbit_core::system::Scan + 'static)> = to.as_deref_mut();
+    let filter: &dyn PathFilter = filter.as_ref();
+    Ok(planner::plan((from.as_mut(), to), (source_root, destination_root), options, filter, world, sink))
+}
+
+/// Metadata, or `None` where there is nothing.
+fn found(
+    result: Result<orbit_core::Metadata, SystemError>,
+) -> Result<Option<orbit_core::Metadata>, SystemError> {
+    match result {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the planner asks of this machine.
+struct World<'a> {
+    context: &'a Context,
+    source: &'a LocalSystem,
+    destination: Option<&'a LocalSystem>,
+}
+
+impl World<'_> {
+    fn same(&self, pair: &ContentPair) -> Result<bool, SystemError> {
+        let Some(destination) = self.destination else { return Ok(false) };
+        let identity = |system: &LocalSystem| {
+            system.chunk(&pair.path, ChunkDetail::RootOnly, &mut |_| {})
+        };
+        Ok(identity(self.source)? == identity(destination)?)
+    }
+}
+
+impl PlanWorld for World<'_> {
+    fn same_content(&self, pairs: &[ContentPair]) -> Vec<Result<bool, SystemError>> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pairs.len());
+        let next = AtomicUsize::new(0);
+        let mut answers: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut mine = Vec::new();
+                        loop {
+                            let at = next.fetch_add(1, Ordering::Relaxed);
+                            let Some(pair) = pairs.get(at) else { return mine };
+                            mine.push((at, self.same(pair)));
+                        }
+                    })
+                })
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().expect("comparing does not panic")).collect()
+        });
+        answers.sort_unstable_by_key(|answer| answer.0);
+        answers.into_iter().map(|answer| answer.1).collect()
+    }
+
+    fn class_of(&self, path: &RelPath) -> Class {
+        let header = self.source.read_header(path, HEADER_BYTES).unwrap_or_default();
+        class_of_header(&header).unwrap_or_default()
+    }
+
+    fn fault(&self, path: &RelPath, fault: &PlanFault) {
+        let message = chain(fault);
+        self.context.observer.event(&RunEvent::Fault { path, message: &message });
+    }
+
+    fn notice(&self, path: &RelPath, what: &str) {
+        self.context.observer.event(&RunEvent::Notice(&format!("{path}: {what}")));
+    }
+
+    fn progress(&self, entries: u64) -> bool {
+        self.context.progress.scanned.store(entries, Ordering::Relaxed);
+        !self.context.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Keeps steps in `jobs.db`. The plan's row is made with the first step, so that a run with nothing to do writes nothing.
+pub(super) struct StoredPlan<'a> {
+    state: &'a State,
+    header: Option<NewPlan>,
+    id: PlanId,
+    waiting: Vec<NewStep>,
+    waiting_bytes: usize,
+}
+
+/// Steps are written together up to this many bytes.
+const WAITING_BYTES: usize = 4 << 20;
+
+impl<'a> StoredPlan<'a> {
+    pub(super) fn new(state: &'a State, header: NewPlan) -> Self {
+        Self { state, id: header.id, header: Some(header), waiting: Vec::new(), waiting_bytes: 0 }
+    }
+
+    /// Writes what is waiting, and the totals.
+    pub(super) fn seal(mut self, totals: &[u8]) -> Result<PlanId, RunError> {
+        self.write()?;
+        self.state.jobs().seal_plan(self.id, totals)?;
+        Ok(self.id)
+    }
+
+    fn write(&mut self) -> Result<(), orbit_store::StoreError> {
+        let mut jobs = self.state.jobs();
+        if let Some(header) = self.header.take() {
+            jobs.create_plan(&header)?;
+        }
+        jobs.append_steps(self.id, &self.waiting)?;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        Ok(())
+    }
+}
+
+impl StepSink for StoredPlan<'_> {
+    fn step(&mut self, id: StepId, step: Step) -> Result<(), SinkError> {
+        let body = step.encode();
+        self.waiting_bytes += body.len();
+        self.waiting.push(NewStep { seq: id.0, rank: step.rank(id), bytes: step.bytes(), body });
+        if self.waiting_bytes >= WAITING_BYTES {
+            self.write().map_err(|error| SinkError(error.into()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells the observer of every change and keeps nothing: a dry run.
+pub(super) struct Told<'a>(pub &'a dyn Observer);
+
+impl StepSink for Told<'_> {
+    fn step(&mut self, _: StepId, step: Step) -> Result<(), SinkError> {
+        tell(&step, self.0);
+        Ok(())
+    }
+}
+
+/// Tells the observer what a step changes.
+pub(super) fn tell(step: &Step, observer: &dyn Observer) {
+    for group in &step.groups {
+        if let orbit_core::plan::DirectoryState::New { .. } = group.state {
+            observer.event(&RunEvent::Change { verb: Verb::Create, path: &group.directory, bytes: 0 });
+        }
+        for item in &group.items {
+            let verb = match &item.change {
+                Change::Put { existing: None, .. } => Verb::Create,
+                Change::Put { existing: Some(_), .. } => Verb::Replace,
+                Change::Attributes { .. } => Verb::Attributes,
+                Change::Link { .. } => Verb::Link,
+                Change::Delete { .. } => Verb::Delete,
+                Change::Finish { .. } => continue,
+            };
+            if let Ok(path) = group.directory.join(&item.name) {
+                observer.event(&RunEvent::Change { verb, path: &path, bytes: item.change.bytes() });
+            }
+        }
+    }
+}
+
+/// Figures of a plan, for the progress display.
+pub(super) fn announce(totals: &Totals, progress: &Progress) {
+    progress.files_planned.store(totals.files_new + totals.files_changed, Ordering::Relaxed);
+    progress.bytes_planned.store(totals.bytes_planned, Ordering::Relaxed);
+}

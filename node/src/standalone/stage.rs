@@ -1,0 +1,425 @@
+//! What a worker does with a step: stage its objects, or apply it in place.
+
+use super::Context;
+use super::copy::{self, Piece};
+use super::error::chain;
+use super::limiter::Limiter;
+use super::observer::RunEvent;
+use super::request::{SyncRequest, Trash};
+use super::state::State;
+use crate::local::system::LocalSystem;
+use crate::local::writer::{AlignedBuffer, LocalWriter};
+use orbit_core::compare::same_time;
+use orbit_core::job::Weight;
+use orbit_core::plan::{Change, DirectoryState, Group, Item, Step};
+use orbit_core::system::{OrbitSystem, SystemError, Xattr};
+use orbit_core::writer::{AttributeChange, Disposal, Node, OrbitWriter, Place, StagedName};
+use orbit_core::{EntryKind, Metadata, RelPath};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What all workers of a run share.
+pub(super) struct Run<'a> {
+    pub context: &'a Context,
+    pub request: &'a SyncRequest,
+    pub source: &'a LocalSystem,
+    /// The destination, for reading what is in place.
+    pub destination: &'a LocalSystem,
+    pub writer: &'a LocalWriter,
+    pub state: &'a State,
+    pub limiter: Limiter,
+    pub counters: Counters,
+    /// Names the destination in checkpoints.
+    pub destination_key: Vec<u8>,
+    /// Name of a single file in the source, where it differs from the destination's.
+    pub source_name: Option<RelPath>,
+    pub set_owner: bool,
+    pub granularity_ns: u64,
+    /// Whether a source that changed since the plan fails (a stored plan) or is copied as it is now.
+    pub strict: bool,
+    /// Set when workers should give up what they have in hand.
+    pub halt: AtomicBool,
+    /// Set once sharing extents between the two trees turned out impossible.
+    pub sharing_impossible: AtomicBool,
+    /// Staged files that checkpoints name.
+    pub kept: Mutex<BTreeSet<StagedName>>,
+}
+
+/// What was done so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub files_new: AtomicU64,
+    pub files_changed: AtomicU64,
+    pub files_deleted: AtomicU64,
+    pub files_failed: AtomicU64,
+    pub bytes_written: AtomicU64,
+    pub bytes_reused: AtomicU64,
+}
+
+/// Why an item was not staged.
+#[derive(Debug)]
+pub(super) enum ItemFault {
+    /// It failed; the rest goes on.
+    Failed(SystemError),
+    /// The run is being stopped.
+    Stopped,
+}
+
+impl From<SystemError> for ItemFault {
+    fn from(error: SystemError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A staged object waiting for its commit.
+pub(super) struct Staged {
+    pub name: StagedName,
+    pub path: RelPath,
+    pub expected: Option<Metadata>,
+    /// What was copied, to be verified before the commit.
+    pub pieces: Vec<Piece>,
+}
+
+/// A staged directory waiting for its commit, with the names of its files.
+pub(super) struct StagedDirectory {
+    pub name: StagedName,
+    pub path: RelPath,
+    pub expected: Option<Metadata>,
+    /// Files in it: name, and what was copied.
+    pub files: Vec<(Vec<u8>, Vec<Piece>)>,
+}
+
+/// What staging a step left to commit, in order.
+#[derive(Default)]
+pub(super) struct StagedStep {
+    pub directories: Vec<StagedDirectory>,
+    pub alone: Vec<Staged>,
+    pub weight: Weight,
+    pub faults: u64,
+    pub no_space: bool,
+}
+
+/// How a worker ended a step.
+pub(super) enum StepEnd {
+    Done(StagedStep),
+    GaveUp(StagedStep),
+}
+
+impl Run<'_> {
+    /// Whether what is in hand should be given up.
+    pub fn is_stopping(&self) -> bool {
+        self.halt.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is worth trying to share extents with the source.
+    pub fn can_share(&self) -> bool {
+        !self.sharing_impossible.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it is not.
+    pub fn sharing_failed(&self) {
+        self.sharing_impossible.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the bandwidth limit.
+    pub fn throttle(&self, bytes: u64) {
+        let waited = self.limiter.take(bytes, &self.halt);
+        if !waited.is_zero() {
+            self.context.progress.add_throttled(waited);
+        }
+    }
+
+    pub fn count_written(&self, bytes: u64) {
+        self.counters.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+        self.context.progress.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The staged file outlives the run.
+    pub fn keep_staged(&self, name: &StagedName) {
+        self.kept.lock().expect("inserting does not panic").insert(name.clone());
+    }
+
+    /// The file is complete: its checkpoint is of no more use.
+    pub fn forget_checkpoint(&self, path: &RelPath) {
+        if let Err(error) = self.state.jobs().remove_checkpoint(&self.destination_key, path.as_bytes()) {
+            tracing::warn!(%path, error = chain(&error), "cannot remove a checkpoint");
+        }
+    }
+
+    /// Where displaced objects go.
+    pub fn disposal(&self) -> Disposal {
+        match self.request.trash {
+            Trash::Off => Disposal::Discard,
+            Trash::Default | Trash::Directory(_) => Disposal::Trash,
+        }
+    }
+
+    /// Reports a path that failed.
+    pub fn fault(&self, path: &RelPath, error: &SystemError) {
+        self.counters.files_failed.fetch_add(1, Ordering::Relaxed);
+        self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
+        self.context.observer.event(&RunEvent::Fault { path, message: &chain(error) });
+    }
+
+    /// Works on a step. Never fails as a whole: what failed is reported and counted.
+    pub fn work(&self, step: &Step, buffer: &mut AlignedBuffer) -> StepEnd {
+        let mut done = StagedStep::default();
+        // Directories are finished children first: the plan numbers parents first.
+        let reversed = matches!(
+            step.phase,
+            orbit_core::plan::Phase::Deletions | orbit_core::plan::Phase::Directories
+        );
+        let groups: Box<dyn Iterator<Item = &Group>> =
+            if reversed { Box::new(step.groups.iter().rev()) } else { Box::new(step.groups.iter()) };
+        for group in groups {
+            if self.group(group, &mut done, buffer) == GroupEnd::Stopped {
+                return StepEnd::GaveUp(done);
+            }
+        }
+        StepEnd::Done(done)
+    }
+
+    fn group(&self, group: &Group, done: &mut StagedStep, buffer: &mut AlignedBuffer) -> GroupEnd {
+        let mut directory = match &group.state {
+            DirectoryState::Exists => None,
+            DirectoryState::New { existing, .. } => match self.new_directory(group, existing.as_ref()) {
+                Ok(directory) => Some(directory),
+                Err(error) => {
+                    self.note_fault(&group.directory, &error, done);
+                    done.faults += group.items.len() as u64;
+                    self.counters.files_failed.fetch_add(group.items.len() as u64, Ordering::Relaxed);
+                    return GroupEnd::Done;
+                }
+            },
+        };
+        let mut end = GroupEnd::Done;
+        for item in &group.items {
+            if self.is_stopping() {
+                end = GroupEnd::Stopped;
+                break;
+            }
+            let path = match &item.change {
+                Change::Finish { .. } => group.directory.clone(),
+                _ => group.directory.join(&item.name).expect("the planner joined it before"),
+            };
+            self.context.progress.set_current(|| path.display().into_owned());
+            match self.item(&path, item, directory.as_mut(), done, buffer) {
+                Ok(()) => {}
+                Err(ItemFault::Stopped) => {
+                    end = GroupEnd::Stopped;
+                    break;
+                }
+                Err(ItemFault::Failed(error)) => self.note_fault(&path, &error, done),
+            }
+        }
+        if let Some(directory) = directory {
+            done.weight.items += 1;
+            done.directories.push(directory);
+        }
+        end
+    }
+
+    fn note_fault(&self, path: &RelPath, error: &SystemError, done: &mut StagedStep) {
+        done.faults += 1;
+        done.no_space |= error.is_no_space();
+        self.fault(path, error);
+    }
+
+    fn new_directory(
+        &self,
+        group: &Group,
+        existing: Option<&Metadata>,
+    ) -> Result<StagedDirectory, SystemError> {
+        let name = self.writer.stage_directory(&group.directory)?;
+        Ok(StagedDirectory {
+            name,
+            path: group.directory.clone(),
+            expected: existing.copied(),
+            files: Vec::new(),
+        })
+    }
+
+    fn item(
+        &self,
+        path: &RelPath,
+        item: &Item,
+        directory: Option<&mut StagedDirectory>,
+        done: &mut StagedStep,
+        buffer: &mut AlignedBuffer,
+    ) -> Result<(), ItemFault> {
+        match &item.change {
+            Change::Put { source, existing } => {
+                let place = match &directory {
+                    Some(directory) => Place::Inside(&directory.name, &item.name),
+                    None => Place::Alone(path),
+                };
+                let (name, pieces) = self.put(path, source, existing.as_ref(), place, buffer)?;
+                done.weight.items += 1;
+                done.weight.bytes += pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
+                let pieces = if self.request.verify { pieces } else { Vec::new() };
+                match directory {
+                    Some(directory) => directory.files.push((item.name.clone(), pieces)),
+                    None => done.alone.push(Staged {
+                        name,
+                        path: path.clone(),
+                        expected: *existing,
+                        pieces,
+                    }),
+                }
+                Ok(())
+            }
+            Change::Link { to, source, existing } => {
+                let name = self.link(path, to, source)?;
+                done.weight.items += 1;
+                let expected = *existing;
+                done.alone.push(Staged { name, path: path.clone(), expected, pieces: Vec::new() });
+                Ok(())
+            }
+            Change::Attributes { source, existing } => self.attributes(path, source, existing),
+            Change::Delete { existing } => self.delete(path, existing),
+            Change::Finish { source } => self.finish_directory(path, source),
+        }
+    }
+
+    /// Stages a copy of one object.
+    fn put(
+        &self,
+        path: &RelPath,
+        planned: &Metadata,
+        existing: Option<&Metadata>,
+        place: Place<'_>,
+        buffer: &mut AlignedBuffer,
+    ) -> Result<(StagedName, Vec<Piece>), ItemFault> {
+        let from = self.source_name.as_ref().unwrap_or(path);
+        if planned.is_file() {
+            return self.put_file(path, from, planned, existing, place, buffer);
+        }
+        let link_text;
+        let node = match planned.kind {
+            EntryKind::Symlink => {
+                link_text = self.source.read_link(from)?;
+                Node::Symlink(&link_text)
+            }
+            EntryKind::Fifo => Node::Fifo,
+            EntryKind::CharDevice => Node::CharDevice(planned.rdev),
+            EntryKind::BlockDevice => Node::BlockDevice(planned.rdev),
+            EntryKind::File | EntryKind::Directory | EntryKind::Socket => {
+                return Err(SystemError::WrongKind { path: path.clone(), wanted: "an object to copy" }.into());
+            }
+        };
+        let xattrs = self.xattrs_of(from)?;
+        let name = self.writer.stage_node(place, &node)?;
+        let change = self.change(planned, xattrs.as_deref());
+        self.writer.set_staged_attributes(&name, &change).inspect_err(|_| self.writer.discard(&name))?;
+        Ok((name, Vec::new()))
+    }
+
+    fn put_file(
+        &self,
+        path: &RelPath,
+        from: &RelPath,
+        planned: &Metadata,
+        existing: Option<&Metadata>,
+        place: Place<'_>,
+        buffer: &mut AlignedBuffer,
+    ) -> Result<(StagedName, Vec<Piece>), ItemFault> {
+        let source = self.source.open(from)?;
+        let fresh = source.metadata().map_err(SystemError::io("read", path))?;
+        if self.strict && fresh.identity() != planned.identity() {
+            return Err(SystemError::Changed { path: path.clone() }.into());
+        }
+        let xattrs = match self.request.xattrs {
+            true => Some(source.xattrs().map_err(SystemError::io("read the attributes of", path))?),
+            false => None,
+        };
+        let copied = copy::copy_file(self, source.as_ref(), &fresh, existing, path, place, buffer)?;
+        let mut staged = copied.staged;
+        let attributes = staged.set_attributes(&self.change(&fresh, xattrs.as_deref()));
+        let after = source.metadata().map_err(SystemError::io("read", path));
+        let name = staged.name().clone();
+        let result = attributes
+            .map_err(SystemError::io("set the attributes of", path))
+            .and(after)
+            .and_then(|after| match after.identity() == fresh.identity() {
+                true => Ok(()),
+                false => Err(SystemError::Changed { path: path.clone() }),
+            });
+        match result {
+            Ok(()) => Ok((name, copied.pieces)),
+            Err(error) => {
+                self.writer.discard(&name);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn xattrs_of(&self, path: &RelPath) -> Result<Option<Vec<Xattr>>, SystemError> {
+        self.request.xattrs.then(|| self.source.xattrs(path)).transpose()
+    }
+
+    fn change<'x>(&self, source: &Metadata, xattrs: Option<&'x [Xattr]>) -> AttributeChange<'x> {
+        AttributeChange {
+            attributes: source.attributes,
+            set_mode: self.request.permissions,
+            set_owner: self.set_owner,
+            xattrs,
+        }
+    }
+
+    fn link(&self, path: &RelPath, to: &RelPath, source: &Metadata) -> Result<StagedName, ItemFault> {
+        let in_place = self.destination.metadata(to)?;
+        // If the first name could not be copied, what stands there is an older file.
+        let is_right = in_place.is_file()
+            && in_place.size == source.size
+            && same_time(in_place.attributes.mtime, source.attributes.mtime, self.granularity_ns);
+        if !is_right {
+            return Err(SystemError::Changed { path: to.clone() }.into());
+        }
+        Ok(self.writer.stage_node(Place::Alone(path), &Node::HardLink(to))?)
+    }
+
+    fn attributes(&self, path: &RelPath, source: &Metadata, existing: &Metadata) -> Result<(), ItemFault> {
+        let now = self.destination.metadata(path)?;
+        if now.identity() != existing.identity() {
+            return Err(SystemError::Changed { path: path.clone() }.into());
+        }
+        let xattrs = self.xattrs_of(self.source_name.as_ref().unwrap_or(path))?;
+        self.writer.set_attributes(path, &self.change(source, xattrs.as_deref()))?;
+        self.counters.files_changed.fetch_add(1, Ordering::Relaxed);
+        self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn delete(&self, path: &RelPath, existing: &Metadata) -> Result<(), ItemFault> {
+        // A directory's own times moved when its contents were deleted: what must be right is that it is that directory.
+        match self.writer.remove(path, existing, self.disposal()) {
+            Ok(()) => {
+                self.counters.files_deleted.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(SystemError::Occupied { .. }) => {
+                let notice = format!("{path}: kept, it holds files that are excluded or came since the scan");
+                self.context.observer.event(&RunEvent::Notice(&notice));
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn finish_directory(&self, path: &RelPath, source: &Metadata) -> Result<(), ItemFault> {
+        let xattrs = self.xattrs_of(path)?;
+        match self.writer.set_attributes(path, &self.change(source, xattrs.as_deref())) {
+            // It could not be made, which was reported then.
+            Err(error) if error.is_not_found() => Ok(()),
+            result => Ok(result?),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GroupEnd {
+    Done,
+    Stopped,
+}

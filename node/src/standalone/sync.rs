@@ -1,0 +1,346 @@
+//! [`sync`] and [`dry_run`], and the part that a stored plan shares with them.
+
+use super::error::RunError;
+use super::execute::execute;
+use super::guards;
+use super::limiter::Limiter;
+use super::planning::{StoredPlan, Told, announce, plan_trees};
+use super::progress::RunPhase;
+use super::request::{SyncRequest, Trash};
+use super::stage::{Counters, Run};
+use super::state::{State, now_ms, open_universe};
+use super::trees::{Shape, Trees};
+use super::{Context, Privilege, default_threads};
+use crate::local::jail::Jail;
+use crate::local::system::LocalSystem;
+use crate::local::writer::{LocalWriter, TrashPlace, WriterOptions, timestamp_granularity_ns};
+use orbit_core::job::Outcome;
+use orbit_core::writer::StagedName;
+use orbit_core::{RelPath, Summary, Totals};
+use orbit_store::{NewPlan, NewRun, PlanId, RunId, RunState};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunReport {
+    /// The figures.
+    pub summary: Summary,
+    /// What the plan said.
+    pub totals: Totals,
+    /// Whether it was stopped on request before the end.
+    pub interrupted: bool,
+    /// What failed or could not be read; each was reported.
+    pub faults: u64,
+}
+
+/// Makes the destination hold what the source holds.
+///
+/// When it returns, everything it counts is durable. Interrupted by [`Context::stop`] it returns early with
+/// `interrupted` set; killed, it leaves whole files. In both cases the same call goes on where it was.
+pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunError> {
+    let begun = Instant::now();
+    let mut trees = open_trees(context, request)?;
+    let state = State::open(&context.state_dir, context.observer.as_ref())?;
+    let header = new_plan(request, false);
+    let mut sink = StoredPlan::new(&state, header);
+    let totals = plan_trees(context, request, &trees, &mut sink)?;
+    guards::check(request, &trees, &totals)?;
+    announce(&totals, &context.progress);
+    context.observer.event(&super::observer::RunEvent::Planned(&totals));
+    let record = RunRecord::begin(&state, "sync", request);
+    let result = if totals.is_nothing_to_do() {
+        settle_leftovers(&trees, &state)?;
+        Ok(RunReport { summary: summary_of(&totals, None, begun), totals, interrupted: false, faults: totals.faults })
+    } else {
+        let plan = sink.seal(&super::plans::encode_totals(&totals))?;
+        let result = run_plan_steps(context, request, &mut trees, &state, plan, totals, Strictness::Lenient, begun);
+        // A sync plans anew each time.
+        if let Err(error) = state.jobs().remove_plan(plan) {
+            tracing::warn!(error = super::error::chain(&error), "cannot remove a finished plan");
+        }
+        result
+    };
+    trees.keep_hashes();
+    record.finish(&state, &result);
+    result
+}
+
+/// Tells the observer what [`sync`] would do; changes nothing, not even in the state directory.
+pub fn dry_run(context: &Context, request: &SyncRequest) -> Result<RunReport, RunError> {
+    let begun = Instant::now();
+    let trees = Trees::open(request)?;
+    let totals = plan_trees(context, request, &trees, &mut Told(context.observer.as_ref()))?;
+    guards::check(request, &trees, &totals)?;
+    context.observer.event(&super::observer::RunEvent::Planned(&totals));
+    let mut summary = summary_of(&totals, None, begun);
+    summary.files_new = totals.files_new;
+    summary.files_changed = totals.files_changed + totals.files_attributes;
+    summary.files_deleted = totals.files_deleted;
+    Ok(RunReport { summary, totals, interrupted: false, faults: totals.faults })
+}
+
+/// Opens both trees; with `--checksum`, readers remember what they hash.
+pub(super) fn open_trees(context: &Context, request: &SyncRequest) -> Result<Trees, RunError> {
+    let mut trees = Trees::open(request)?;
+    if request.checksum
+        && let Some(cache) = open_universe(&context.state_dir, context.observer.as_ref())
+    {
+        trees.remember_hashes(Arc::new(cache));
+    }
+    if let Some(jail) = &trees.destination {
+        begin_error(&trees, LocalWriter::check_idle(jail))?;
+    }
+    Ok(trees)
+}
+
+fn begin_error<T>(trees: &Trees, result: Result<T, crate::local::writer::BeginError>) -> Result<T, RunError> {
+    result.map_err(|source| RunError::Begin { path: trees.destination_path.clone(), source })
+}
+
+/// The row that heads a plan.
+pub(super) fn new_plan(request: &SyncRequest, saved: bool) -> NewPlan {
+    NewPlan {
+        id: PlanId::from_bytes(*uuid::Uuid::new_v4().as_bytes()),
+        created_ms: now_ms(),
+        source: request.source.as_os_str().as_bytes().to_vec(),
+        destination: request.destination.as_os_str().as_bytes().to_vec(),
+        options: super::plans::encode_request(request),
+        saved,
+    }
+}
+
+/// Whether a source that changed since the plan is copied as it is now, or fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strictness {
+    Lenient,
+    Strict,
+}
+
+/// Runs a stored plan's steps to the end, durable.
+#[allow(clippy::too_many_arguments)] // each is a different thing that only this place brings together
+pub(super) fn run_plan_steps(
+    context: &Context,
+    request: &SyncRequest,
+    trees: &mut Trees,
+    state: &State,
+    plan: PlanId,
+    totals: Totals,
+    strictness: Strictness,
+    begun: Instant,
+) -> Result<RunReport, RunError> {
+    let jail = trees.make_destination()?;
+    let key = destination_key(&trees.destination_path);
+    let options = WriterOptions {
+        run_id: trash_name(),
+        trash: match &request.trash {
+            Trash::Directory(path) => TrashPlace::Directory(path.clone()),
+            Trash::Off | Trash::Default => TrashPlace::InDestination,
+        },
+        keep_staged: checkpointed(state, &key),
+    };
+    let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
+    let granularity_ns = timestamp_granularity_ns(jail.root_fd()).unwrap_or(1);
+    let destination = LocalSystem::new(jail.clone());
+    let run = Run {
+        context,
+        request,
+        source: &trees.source,
+        destination: &destination,
+        writer: &writer,
+        state,
+        limiter: Limiter::new(request.bandwidth.clone()),
+        counters: Counters::default(),
+        destination_key: key,
+        source_name: match &trees.shape {
+            Shape::File { source, .. } => Some(source.clone()),
+            Shape::Tree => None,
+        },
+        set_owner: request.owner && Privilege::current().is_root,
+        granularity_ns,
+        strict: strictness == Strictness::Strict,
+        halt: AtomicBool::new(false),
+        sharing_impossible: AtomicBool::new(false),
+        kept: Mutex::default(),
+    };
+    let workers = if request.jobs == 0 { default_threads().max(2) } else { request.jobs.min(64) };
+    let root_times = fs::metadata(&trees.destination_path).ok();
+    let executed = execute(&run, plan, workers, totals.faults, totals.files_deleted > 0);
+    let kept = std::mem::take(&mut *run.kept.lock().expect("inserting does not panic"));
+    let kept = still_wanted(state, &run.destination_key, kept, &executed);
+    let mut summary = summary_of(&totals, Some(&run.counters), begun);
+    context.progress.set_phase(RunPhase::Flushing);
+    drop(run);
+    let finished = writer.finish(&kept);
+    restore_times(&jail, trees, &totals, root_times.as_ref());
+    let (outcome, faults, cause) = executed?;
+    summary.elapsed_ms = begun.elapsed().as_millis() as u64;
+    let report = RunReport { summary, totals, interrupted: outcome == Outcome::Stopped, faults };
+    match outcome {
+        Outcome::Complete | Outcome::Stopped => {}
+        Outcome::NoSpace => {
+            let path = trees.destination_path.clone();
+            return Err(RunError::NoSpace { path, report: Box::new(report) });
+        }
+        Outcome::NotDurable => {
+            let source = cause.expect("the driver keeps the reason");
+            let path = trees.destination_path.clone();
+            return Err(RunError::NotDurable { path, source, report: Box::new(report) });
+        }
+    }
+    finished?;
+    Ok(report)
+}
+
+/// Staged files that the next run can use. A complete run leaves nothing.
+fn still_wanted(
+    state: &State,
+    key: &[u8],
+    kept: BTreeSet<StagedName>,
+    executed: &Result<(Outcome, u64, Option<orbit_core::system::SystemError>), RunError>,
+) -> BTreeSet<StagedName> {
+    let mut jobs = state.jobs();
+    let Ok(stored) = jobs.checkpoints(key) else { return kept };
+    let complete = matches!(executed, Ok((Outcome::Complete, ..)));
+    let mut wanted = BTreeSet::new();
+    for found in stored {
+        if complete {
+            let _ = jobs.remove_checkpoint(key, &found.checkpoint.path);
+        } else if let Ok(name) = RelPath::new(found.checkpoint.stage_name) {
+            wanted.insert(StagedName(name));
+        }
+    }
+    wanted
+}
+
+/// Sweeps what a killed run left, where there is nothing else to do.
+fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
+    let Some(jail) = &trees.destination else { return Ok(()) };
+    let stage = std::ffi::OsStr::from_bytes(orbit_core::filter::STAGE_NAME);
+    if fs::symlink_metadata(trees.destination_path.join(stage)).is_err() {
+        return Ok(());
+    }
+    let before = fs::metadata(&trees.destination_path).ok();
+    let options = WriterOptions {
+        run_id: trash_name(),
+        trash: TrashPlace::InDestination,
+        keep_staged: BTreeSet::new(),
+    };
+    let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
+    writer.finish(&BTreeSet::new())?;
+    let key = destination_key(&trees.destination_path);
+    let mut jobs = state.jobs();
+    for found in jobs.checkpoints(&key)? {
+        jobs.remove_checkpoint(&key, &found.checkpoint.path)?;
+    }
+    drop(jobs);
+    restore_times(jail, trees, &Totals::default(), before.as_ref());
+    Ok(())
+}
+
+/// The stage area came and went in the destination's root, which moved its time: it is set again. What it should be is
+/// the source's time after a whole tree, and what it was otherwise.
+fn restore_times(jail: &Jail, trees: &Trees, totals: &Totals, before: Option<&fs::Metadata>) {
+    use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
+    use std::os::unix::fs::MetadataExt;
+    let mtime = if trees.shape == Shape::Tree {
+        super::trees::root_metadata(trees.source.jail())
+            .ok()
+            .map(|root| (root.attributes.mtime.seconds, i64::from(root.attributes.mtime.nanos)))
+    } else if totals.files_new == 0 && totals.files_changed == 0 {
+        before.map(|before| (before.mtime(), before.mtime_nsec()))
+    } else {
+        None
+    };
+    if let Some((seconds, nanos)) = mtime {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos },
+        };
+        // A wrong directory time is found and set by the next run.
+        let _ = futimens(jail.root_fd(), &times);
+    }
+}
+
+/// Staged objects that checkpoints of this destination name.
+fn checkpointed(state: &State, key: &[u8]) -> BTreeSet<StagedName> {
+    let stored = state.jobs().checkpoints(key).unwrap_or_default();
+    let names = stored.into_iter().filter_map(|found| RelPath::new(found.checkpoint.stage_name).ok());
+    names.map(StagedName).collect()
+}
+
+/// What names a destination in `jobs.db`: its resolved path.
+fn destination_key(path: &Path) -> Vec<u8> {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()).as_os_str().as_bytes().to_vec()
+}
+
+/// Name of this run's directory in the trash: the time, in UTC.
+fn trash_name() -> Vec<u8> {
+    let now = jiff::Timestamp::now();
+    now.strftime("%Y-%m-%dT%H-%M-%S%.3fZ").to_string().into_bytes()
+}
+
+fn summary_of(totals: &Totals, counters: Option<&Counters>, begun: Instant) -> Summary {
+    let count = |pick: fn(&Counters) -> &std::sync::atomic::AtomicU64| {
+        counters.map_or(0, |counters| pick(counters).load(Ordering::Relaxed))
+    };
+    Summary {
+        files_total: totals.files_total,
+        files_new: count(|c| &c.files_new),
+        files_changed: count(|c| &c.files_changed),
+        files_unchanged: totals.files_unchanged,
+        files_deleted: count(|c| &c.files_deleted),
+        files_failed: count(|c| &c.files_failed) + totals.faults,
+        bytes_total: totals.bytes_total,
+        bytes_written: count(|c| &c.bytes_written),
+        bytes_reused: count(|c| &c.bytes_reused),
+        bytes_wire: 0,
+        elapsed_ms: begun.elapsed().as_millis() as u64,
+    }
+}
+
+/// A run as `jobs.db` remembers it. Not being able to remember is no reason to fail.
+pub(super) struct RunRecord(RunId);
+
+impl RunRecord {
+    pub(super) fn begin(state: &State, command: &str, request: &SyncRequest) -> Self {
+        let id = RunId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let run = NewRun {
+            id,
+            command: command.to_owned(),
+            source: request.source.as_os_str().as_bytes().to_vec(),
+            destination: request.destination.as_os_str().as_bytes().to_vec(),
+            started_ms: now_ms(),
+            pid: std::process::id(),
+        };
+        let mut jobs = state.jobs();
+        if let Err(error) = jobs.begin_run(&run) {
+            tracing::warn!(error = super::error::chain(&error), "cannot record the run");
+        }
+        // Plans of runs that were killed long ago.
+        let _ = jobs.prune_unsaved_plans(now_ms() - 7 * 86_400_000);
+        Self(id)
+    }
+
+    pub(super) fn finish(self, state: &State, result: &Result<RunReport, RunError>) {
+        let (run_state, summary) = match result {
+            Ok(report) if report.interrupted => (RunState::Interrupted, report.summary),
+            Ok(report) if report.faults > 0 => (RunState::Partial, report.summary),
+            Ok(report) => (RunState::Done, report.summary),
+            Err(RunError::NoSpace { report, .. } | RunError::NotDurable { report, .. }) => {
+                (RunState::Failed, report.summary)
+            }
+            Err(_) => (RunState::Failed, Summary::default()),
+        };
+        let summary = serde_json::to_string(&summary).unwrap_or_default();
+        if let Err(error) = state.jobs().finish_run(self.0, now_ms(), run_state, &summary) {
+            tracing::warn!(error = super::error::chain(&error), "cannot record the run's end");
+        }
+    }
+}
+
