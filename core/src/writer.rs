@@ -140,7 +140,7 @@ pub struct Outline {
 /// Whether a file has holes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// Every byte is written: room for all of it is reserved at the start.
+    /// Every byte is written: room for all of it is reserved before the first.
     Dense,
     /// Only the data is written.
     Sparse,

@@ -35,6 +35,8 @@ const MARKER: &str = "orbit stage 1\n";
 
 /// How often claiming starts over when another run makes or removes the area at the same time.
 const ATTEMPTS: u32 = 16;
+/// A probe by another process holds the lock for microseconds; a run holds it for its whole life.
+const PROBES_OUTLASTED: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A claimed stage area; the claim ends when this is dropped.
@@ -81,7 +83,7 @@ impl Area {
         let path = at.join(STAGE_NAME).expect("the reserved name is a plain name");
         let parent = jail.open_directory(at)?;
         let io = |errno: Errno| SystemError::io("stage in", &path)(errno.into());
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             if absent == Absent::Create {
                 match mkdirat(&parent, STAGE_NAME, Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
@@ -111,12 +113,14 @@ impl Area {
                 Err(Errno::NOENT | Errno::EXIST) => continue,
                 Err(errno) => return Err(io(errno).into()),
             };
-            match retry_on_intr(|| flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(BeginError::Busy(Busy { pid: recorded_pid(lock.as_fd()) }));
-                }
-                // Where files cannot be locked the lock on the tree is all there is.
-                Ok(()) | Err(_) => {}
+            // Where files cannot be locked the lock on the tree is all there is.
+            let locked = retry_on_intr(|| flock(&lock, FlockOperation::NonBlockingLockExclusive));
+            if locked == Err(Errno::WOULDBLOCK) && attempt <= PROBES_OUTLASTED {
+                thread::sleep(PAUSE);
+                continue;
+            }
+            if locked == Err(Errno::WOULDBLOCK) {
+                return Err(BeginError::Busy(Busy { pid: recorded_pid(lock.as_fd()) }));
             }
             if is_still(parent.as_fd(), STAGE_NAME, dir.as_fd())
                 && is_still(dir.as_fd(), LOCK_NAME, lock.as_fd())
@@ -170,15 +174,14 @@ impl Defaults {
     fn of(dir: BorrowedFd<'_>) -> rustix::io::Result<Self> {
         const PROBE: &[u8] = b"probe";
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-        let probe = match openat(dir, c".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, all) {
-            Ok(probe) => probe,
-            Err(_) => {
-                let _ = unlinkat(dir, PROBE, AtFlags::empty());
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
-                let probe = open_at(dir, PROBE, flags, all)?;
-                unlinkat(dir, PROBE, AtFlags::empty())?;
-                probe
-            }
+        let nameless = openat(dir, c".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, all);
+        let probe = if let Ok(probe) = nameless {
+            probe
+        } else {
+            let _ = unlinkat(dir, PROBE, AtFlags::empty());
+            let probe = open_at(dir, PROBE, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, all)?;
+            unlinkat(dir, PROBE, AtFlags::empty())?;
+            probe
         };
         let found = fstat(&probe)?;
         Ok(Self { uid: found.st_uid, gid: found.st_gid, umask: !found.st_mode & 0o777 })

@@ -25,6 +25,8 @@ pub struct LocalStagedFile {
     file: OwnedFd,
     /// The same file opened with `O_DIRECT`, while that works.
     direct: Option<OwnedFd>,
+    /// Bytes to reserve before the first write; not sooner, since sharing extents needs none.
+    to_reserve: u64,
     /// What it has now.
     attributes: Attributes,
     past: Past,
@@ -44,10 +46,9 @@ impl LocalStagedFile {
         let file = retry_on_intr(|| openat(&area.dir, relative, flags, Mode::from_raw_mode(mode)))?;
         let Defaults { uid, gid, umask } = area.defaults;
         let attributes = Attributes { mode: mode & !umask, uid, gid, mtime: Timestamp::default() };
-        let mut staged = Self { name, file, direct: None, attributes, past: Past::Fresh };
-        if outline.layout == Layout::Dense && outline.size >= RESERVE_BYTES_MIN {
-            staged.reserve(outline.size)?;
-        }
+        let reserves = outline.layout == Layout::Dense && outline.size >= RESERVE_BYTES_MIN;
+        let to_reserve = if reserves { outline.size } else { 0 };
+        let mut staged = Self { name, file, direct: None, to_reserve, attributes, past: Past::Fresh };
         if outline.write == WriteMode::Direct {
             staged.open_direct(area, relative);
         }
@@ -70,15 +71,19 @@ impl LocalStagedFile {
         if found.kind != orbit_core::EntryKind::File {
             return Err(Errno::NOENT.into());
         }
-        let mut staged =
-            Self { name, file, direct: None, attributes: found.attributes, past: Past::Existing };
+        let (attributes, past) = (found.attributes, Past::Existing);
+        let mut staged = Self { name, file, direct: None, to_reserve: 0, attributes, past };
         if found.size >= RESERVE_BYTES_MIN {
             staged.open_direct(area, relative);
         }
         Ok(staged)
     }
 
-    fn reserve(&self, size: u64) -> rustix::io::Result<()> {
+    fn reserve(&mut self) -> rustix::io::Result<()> {
+        let size = std::mem::take(&mut self.to_reserve);
+        if size == 0 {
+            return Ok(());
+        }
         match retry_on_intr(|| fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size)) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
             result => result,
@@ -131,6 +136,7 @@ impl StagedFile for LocalStagedFile {
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.reserve()?;
         let mut done = if self.direct.is_some() { self.write_direct(bytes, offset)? } else { 0 };
         while done < bytes.len() {
             match pwrite(&self.file, &bytes[done..], offset + done as u64) {
