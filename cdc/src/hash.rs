@@ -7,6 +7,11 @@ pub fn hash_bytes(bytes: &[u8]) -> ContentHash {
     ContentHash::from_bytes(*blake3::hash(bytes).as_bytes())
 }
 
+/// A hash of `bytes` that is never one of plain content or of another purpose (BLAKE3 in key-derivation mode).
+pub(crate) fn hash_for_purpose(purpose: &str, bytes: &[u8]) -> ContentHash {
+    ContentHash::from_bytes(blake3::derive_key(purpose, bytes))
+}
+
 /// A hash of bytes that arrive in parts.
 #[derive(Clone, Debug, Default)]
 pub struct ContentHasher(blake3::Hasher);
@@ -15,11 +20,6 @@ impl ContentHasher {
     /// A hash of nothing yet.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// A hash that never equals one of plain content: `purpose` tells apart what is hashed for different ends.
-    pub(crate) fn for_purpose(purpose: &str) -> Self {
-        Self(blake3::Hasher::new_derive_key(purpose))
     }
 
     /// Adds the next bytes.
@@ -47,8 +47,8 @@ mod tests {
 
     #[test]
     fn purposes_keep_hashes_apart() {
-        assert_ne!(ContentHasher::for_purpose("one").finish(), ContentHasher::for_purpose("two").finish());
-        assert_ne!(ContentHasher::for_purpose("one").finish(), ContentHasher::new().finish());
+        assert_ne!(hash_for_purpose("one", b"x"), hash_for_purpose("two", b"x"));
+        assert_ne!(hash_for_purpose("one", b"x"), hash_bytes(b"x"));
     }
 
     proptest! {

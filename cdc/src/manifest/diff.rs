@@ -157,10 +157,7 @@ impl<S: NodeSource> Frontier<S> {
             let mut hashes: Vec<ContentHash> = places.iter().map(|place| place.hash).collect();
             hashes.sort_unstable();
             hashes.dedup();
-            let nodes = self
-                .nodes
-                .read_nodes(&hashes)
-                .map_err(|source| WalkError::Read { hash: places[0].hash, source })?;
+            let nodes = self.nodes.read_nodes(&hashes).map_err(WalkError::Read)?;
             for place in places {
                 let node = hashes
                     .binary_search(&place.hash)

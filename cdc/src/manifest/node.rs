@@ -1,6 +1,6 @@
 //! [`Node`]: one node of a manifest, and its bytes.
 
-use crate::hash::ContentHasher;
+use crate::hash::hash_for_purpose;
 use orbit_core::{Chunk, ContentHash};
 
 /// A node ends after the first child, from this many on, whose hash asks for it …
@@ -119,8 +119,8 @@ impl Node {
         bytes.extend([VERSION, self.height]);
         bytes.extend((self.children.len() as u16).to_le_bytes());
         for child in &self.children {
-            bytes.extend(child.hash.as_bytes());
-            bytes.extend(&child.len.to_le_bytes()[..len_len(self.height)]);
+            bytes.extend_from_slice(child.hash.as_bytes());
+            bytes.extend_from_slice(&child.len.to_le_bytes()[..len_len(self.height)]);
         }
         bytes
     }
@@ -183,7 +183,7 @@ impl From<Chunk> for Child {
 
 fn hash_encoded(height: u8, bytes: &[u8]) -> ContentHash {
     let purpose = if height == 0 { LEAF_PURPOSE } else { INNER_PURPOSE };
-    ContentHasher::for_purpose(purpose).update(bytes).finish()
+    hash_for_purpose(purpose, bytes)
 }
 
 fn decode_child(bytes: &[u8]) -> Child {

@@ -1,7 +1,7 @@
 //! [`Root`]: what a manifest begins with, and a file's identity.
 
 use super::node::{DecodeError, MAX_HEIGHT};
-use crate::hash::ContentHasher;
+use crate::hash::hash_for_purpose;
 use crate::params::ParamsId;
 use orbit_core::ContentHash;
 
@@ -55,7 +55,7 @@ impl Root {
 
     /// The hash that stands for the file: equal for equal content cut with equal parameters, and for nothing else.
     pub fn identity(&self) -> ContentHash {
-        ContentHasher::for_purpose(PURPOSE).update(&self.encode()).finish()
+        hash_for_purpose(PURPOSE, &self.encode())
     }
 
     /// Its bytes.

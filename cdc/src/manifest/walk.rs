@@ -17,14 +17,9 @@ pub struct ChunkWalk<S> {
 /// Why a manifest could not be walked.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError<E: std::error::Error + 'static> {
-    /// A node could not be had.
-    #[error("cannot read manifest node {hash}")]
-    Read {
-        /// The node.
-        hash: ContentHash,
-        /// What the source of nodes said.
-        source: E,
-    },
+    /// A node could not be had; the cause says which.
+    #[error("cannot read a manifest")]
+    Read(#[source] E),
     /// A node is not what its parent says: its height or its length differs.
     #[error("manifest node {0} does not fit its parent")]
     Misfit(ContentHash),
@@ -43,7 +38,7 @@ impl<S: NodeSource> ChunkWalk<S> {
 
     fn node(&mut self, level: u8, child: Child) -> Result<Node, WalkError<S::Error>> {
         let hash = child.hash;
-        let mut nodes = self.source.read_nodes(&[hash]).map_err(|source| WalkError::Read { hash, source })?;
+        let mut nodes = self.source.read_nodes(&[hash]).map_err(WalkError::Read)?;
         nodes
             .pop()
             .filter(|node| node.height() + 1 == level && node.len() == child.len)
