@@ -1,0 +1,236 @@
+//! Every system call that writes fails once, and a disk is really full: a clear error, nothing torn, and the next run
+//! completes.
+#![cfg(target_os = "linux")]
+
+use orbit_tests::between::Between;
+use orbit_tests::injection::{Harm, Injected, Injection};
+use orbit_tests::mount::Mount;
+use orbit_tests::orbit::{Exit, sync_arguments};
+use orbit_tests::report::say;
+use orbit_tests::scene::Scene;
+use orbit_tests::snapshot::{Snapshot, assert_none, assert_same_tree, assert_untouched};
+use orbit_tests::tree::Tree;
+use std::fs;
+use std::path::PathBuf;
+
+const FLAGS: [&str; 5] = ["--mirror", "--max-delete", "100", "-j", "1"];
+
+/// Later occurrences are spread wider; every call is met at least this often where the run makes it so often.
+const OCCURRENCES: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 40, 80, 200];
+
+/// Everything one fault is tried on.
+struct Trial {
+    scene: Scene,
+    between: Between,
+    source: Snapshot,
+    pristine: PathBuf,
+    victim: PathBuf,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let mut tree = Tree::mixed(&scene.source, 6, 10);
+        tree.file("large", 2 << 20);
+        tree.write("linked/one", "1");
+        tree.hard_link("linked/one", "linked/two");
+        tree.fifo("pipe");
+        scene.sync_whole(&FLAGS);
+        tree.evolve();
+        tree.file("large", 2 << 20);
+        tree.write("linked/two", "both");
+        tree.write("new/directory/file", "1");
+        let (pristine, victim) = (scene.path("pristine"), scene.path("victim"));
+        fs::rename(&scene.destination, &pristine).expect("renames");
+        let source = scene.source_now();
+        let between = Between { old: Snapshot::take(&pristine), new: source.clone().as_copied() };
+        Self { scene, between, source, pristine, victim }
+    }
+
+    /// One fault, and the clean run after it. `false` if the run ended without meeting it.
+    fn survives(&self, injection: Injection) -> bool {
+        orbit_tests::tree::remove(&self.victim);
+        orbit_tests::tree::copy(&self.pristine, &self.victim);
+        self.scene.orbit.forget();
+        let injected =
+            injection.run(&self.scene.orbit, sync_arguments(&self.scene.source, &self.victim, &FLAGS));
+        let what = format!("{injection:?}\n{}\n{}", injected.met.join("\n"), injected.run);
+        let now = Snapshot::take(&self.victim);
+        assert_none(&self.between.violations(&now), &format!("torn by {what}"));
+        assert_none(&self.source.touches(&self.scene.source_now()), &format!("source touched by {what}"));
+        self.judge(&injected, &now, &what);
+        self.scene.orbit.sync(&self.scene.source, &self.victim, &FLAGS).expect(Exit::Done);
+        assert_none(
+            &self.between.new.differences(&Snapshot::take(&self.victim)),
+            &format!("not repaired after {what}"),
+        );
+        !injected.met.is_empty()
+    }
+
+    /// Success only where everything is in place; else a partial run or a guard, that says what failed.
+    fn judge(&self, injected: &Injected, now: &Snapshot, what: &str) {
+        let hit_state = injected.met.iter().any(|line| line.contains("/state/orbit"));
+        match injected.run.code() {
+            Some(0) => {
+                assert_none(&self.between.new.differences(now), &format!("success claimed after {what}"))
+            }
+            Some(3 | 8) => {}
+            Some(1) if hit_state => {}
+            _ => panic!("exit is not 3 or 8 after {what}"),
+        }
+        if injected.run.code() != Some(0) {
+            let run = &injected.run;
+            let names_cause =
+                ["input/output error", "no space left", "full"].iter().any(|cause| run.says(cause));
+            assert!(names_cause, "no cause is named after {what}");
+        }
+    }
+}
+
+fn every_occurrence_fails_once(calls: &[&'static str]) {
+    if !Injection::is_possible_or_skips() {
+        return;
+    }
+    let trial = Trial::new();
+    let mut report = Vec::new();
+    let mut total = 0;
+    for &call in calls {
+        let mut met = 0;
+        for error in ["EIO", "ENOSPC"] {
+            let injected = OCCURRENCES.iter().take_while(|when| {
+                trial.survives(Injection { call, when: **when, harm: Harm::Error(error) })
+            });
+            met += injected.count();
+        }
+        total += met;
+        report.push(format!("{call} {met}"));
+    }
+    say(&format!("faults injected: {total} ({})", report.join(", ")));
+}
+
+#[test]
+fn data_calls_fail() {
+    every_occurrence_fails_once(&["write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "ioctl"]);
+}
+
+#[test]
+fn flushing_fails() {
+    every_occurrence_fails_once(&["fsync", "fdatasync", "syncfs", "sync_file_range", "close"]);
+}
+
+#[test]
+fn naming_fails() {
+    every_occurrence_fails_once(&[
+        "renameat",
+        "renameat2",
+        "linkat",
+        "symlinkat",
+        "mkdirat",
+        "mkdir",
+        "mknodat",
+        "unlinkat",
+        "unlink",
+    ]);
+}
+
+#[test]
+fn attributes_fail() {
+    every_occurrence_fails_once(&[
+        "fchmod",
+        "fchmodat",
+        "fchmodat2",
+        "fchown",
+        "fchownat",
+        "utimensat",
+        "fsetxattr",
+        "setxattr",
+        "lsetxattr",
+        "fremovexattr",
+        "flock",
+    ]);
+}
+
+#[test]
+fn opening_fails() {
+    every_occurrence_fails_once(&["openat", "openat2"]);
+}
+
+#[test]
+fn reading_fails() {
+    every_occurrence_fails_once(&["read", "pread64", "getdents64", "statx", "newfstatat", "readlinkat"]);
+}
+
+/// Syncs into a file system that is too small, enlarges it, and syncs again.
+fn fills_up(mount: &Mount, enlarge: &str, make: impl Fn(&mut Tree)) {
+    let scene = Scene::new();
+    let mut tree = scene.source_tree();
+    make(&mut tree);
+    let destination = mount.path().join("copy");
+    fs::create_dir(&destination).expect("makes a directory");
+    fs::write(destination.join("old"), "replaced in the end").expect("writes");
+    tree.write("old", "new version");
+    let between = Between { old: Snapshot::take(&destination), new: scene.source_now() };
+    let before = scene.source_now();
+    let run = scene.orbit.sync(&scene.source, &destination, &[]);
+    assert!(matches!(run.code(), Some(3 | 8)), "{run}");
+    assert!(run.says("space") || run.says("full") || run.says("inodes"), "the message says why\n{run}");
+    assert_none(&between.violations(&Snapshot::take(&destination)), &format!("torn by a full disk\n{run}"));
+    assert_untouched(&before, &scene.source);
+    mount.remount(enlarge);
+    scene.orbit.sync(&scene.source, &destination, &[]).expect(Exit::Done);
+    assert_same_tree(&scene.source, &destination);
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_next_run_completes() {
+    let Some(mount) = Mount::tmpfs("size=300k") else { return };
+    fills_up(&mount, "size=4m", |tree| {
+        for number in 0..20 {
+            tree.file(format!("{number}"), 30_000);
+        }
+    });
+}
+
+#[test]
+fn a_large_file_that_does_not_fit_is_named() {
+    let Some(mount) = Mount::tmpfs("size=8m") else { return };
+    fills_up(&mount, "size=64m", |tree| {
+        tree.file("small", 1000);
+        tree.file("large", 20 << 20);
+    });
+}
+
+#[test]
+fn a_disk_without_inodes_is_named() {
+    let Some(mount) = Mount::tmpfs("size=8m,nr_inodes=30") else { return };
+    fills_up(&mount, "size=8m,nr_inodes=500", |tree| {
+        for number in 0..60 {
+            tree.write(format!("{number}"), "1");
+        }
+    });
+}
+
+#[test]
+fn a_disk_that_is_filled_by_somebody_else_meanwhile() {
+    let Some(mount) = Mount::tmpfs("size=24m") else { return };
+    let scene = Scene::new();
+    let mut tree = scene.source_tree();
+    for number in 0..8 {
+        tree.file(format!("{number}"), 2 << 20);
+    }
+    let destination = mount.path().join("copy");
+    let mut run = scene.orbit.start_sync(&scene.source, &destination, &["--bwlimit", "16M"]);
+    let stage = destination.join(orbit_tests::between::STAGE);
+    orbit_tests::wait::until("the run writes", || stage.exists() || !run.is_running());
+    let hog = mount.path().join("hog");
+    // As much as there is.
+    drop(fs::write(&hog, vec![1; 23 << 20]));
+    let run = run.finish();
+    assert!(matches!(run.code(), Some(3 | 8)), "{run}");
+    assert!(run.says("space") || run.says("full"), "{run}");
+    let between = Between { old: Snapshot::default(), new: scene.source_now() };
+    assert_none(&between.violations(&Snapshot::take(&destination)), "torn by a full disk");
+    fs::remove_file(hog).expect("removes");
+    scene.orbit.sync(&scene.source, &destination, &[]).expect(Exit::Done);
+    assert_same_tree(&scene.source, &destination);
+}
