@@ -67,6 +67,12 @@ pub enum EndpointError {
         /// What stands before the colon.
         node: String,
     },
+    /// Nothing stands before the colon.
+    #[error("`{text}` names no node; write ./{text} for a local path with a colon")]
+    NoNode {
+        /// The endpoint, for people.
+        text: String,
+    },
     /// Nothing stands after the colon.
     #[error("`{text}` names a node but no path; write {text}/PATH")]
     NoPath {
@@ -104,6 +110,9 @@ impl Endpoint {
             } else {
                 Err(EndpointError::Drive { text: text() })
             };
+        }
+        if before.is_empty() {
+            return Err(EndpointError::NoNode { text: text() });
         }
         let Some(node) = node_name(before) else {
             return Err(EndpointError::Node { text: text(), node: before_text() });
@@ -174,7 +183,8 @@ mod tests {
     fn refusals_name_the_reason() {
         assert_eq!(parse(""), Err(EndpointError::Empty));
         assert!(matches!(parse("a\0b"), Err(EndpointError::Nul { .. })));
-        for bad in ["my file:x", ":x", "-x:y", "näs:/x"] {
+        assert!(matches!(parse(":x"), Err(EndpointError::NoNode { .. })));
+        for bad in ["my file:x", "-x:y", "näs:/x"] {
             assert!(matches!(parse(bad), Err(EndpointError::Node { .. })), "{bad}");
         }
         assert!(matches!(parse("nas2:"), Err(EndpointError::NoPath { .. })));
