@@ -79,9 +79,11 @@ impl<'a> Batcher<'a> {
     }
 
     /// Adds a new directory with its files: each with its class. Small files travel with the directory, at the class of
-    /// the most important; what is large, or beyond the limits, follows in steps of its own.
+    /// the most important; what is large, or beyond the limits, follows in steps of its own, in `rest_phase`.
     pub fn add_new_directory(
         &mut self,
+        phase: Phase,
+        rest_phase: Phase,
         directory: &RelPath,
         state: DirectoryState,
         items: Vec<(Class, Item)>,
@@ -103,12 +105,12 @@ impl<'a> Batcher<'a> {
             }
         }
         let class = if group.items.is_empty() { Class::default() } else { class };
-        let open = self.open(Phase::Files, class);
+        let open = self.open(phase, class);
         open.items += group.items.len().max(1);
         open.bytes += bytes;
         open.groups.push(group);
-        self.close_if_full(Phase::Files, class)?;
-        rest.into_iter().try_for_each(|(class, item)| self.add(Phase::Files, class, directory, item))
+        self.close_if_full(phase, class)?;
+        rest.into_iter().try_for_each(|(class, item)| self.add(rest_phase, class, directory, item))
     }
 
     /// Adds a directory's final attributes.
@@ -160,3 +162,6 @@ impl<'a> Batcher<'a> {
         self.sink.step(id, step)
     }
 }
+
+#[cfg(test)]
+mod tests;

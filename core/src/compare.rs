@@ -38,9 +38,8 @@ pub fn compare(source: &Metadata, destination: &Metadata, options: &CompareOptio
     let times_equal =
         same_time(source.attributes.mtime, destination.attributes.mtime, options.granularity_ns);
     match source.kind {
-        EntryKind::File if source.size != destination.size => Verdict::Content,
+        EntryKind::File | EntryKind::Symlink if source.size != destination.size => Verdict::Content,
         EntryKind::File if options.checksum => Verdict::Ask,
-        EntryKind::Symlink if source.size != destination.size => Verdict::Content,
         EntryKind::File | EntryKind::Symlink if !times_equal => Verdict::Content,
         EntryKind::CharDevice | EntryKind::BlockDevice if source.rdev != destination.rdev => Verdict::Content,
         _ if attributes_differ(source, destination, options) || !times_equal => Verdict::Attributes,
@@ -60,3 +59,6 @@ pub fn attributes_differ(source: &Metadata, destination: &Metadata, options: &Co
 pub fn same_time(a: Timestamp, b: Timestamp, granularity_ns: u64) -> bool {
     a == b || (a.as_nanos() - b.as_nanos()).unsigned_abs() < u128::from(granularity_ns)
 }
+
+#[cfg(test)]
+mod tests;

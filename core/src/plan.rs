@@ -21,15 +21,19 @@ pub enum Phase {
     Links,
     /// What the source lacks is removed. Skipped after any fault.
     Deletions,
-    /// What could only be made after deletions: files in the place of directories.
+    /// What could only be made after deletions or after another name was replaced: files in the place of directories,
+    /// and what lies deeper in a directory that takes a file's place.
     Late,
+    /// Further names of files that were made late.
+    LateLinks,
     /// Attributes of directories, children before parents.
     Directories,
 }
 
 impl Phase {
     /// All, in the order of execution.
-    pub const ALL: [Self; 5] = [Self::Files, Self::Links, Self::Deletions, Self::Late, Self::Directories];
+    pub const ALL: [Self; 6] =
+        [Self::Files, Self::Links, Self::Deletions, Self::Late, Self::LateLinks, Self::Directories];
 
     /// The one after this.
     pub fn next(self) -> Option<Self> {
@@ -38,7 +42,12 @@ impl Phase {
 
     /// Whether steps are staged and committed (or applied in place).
     pub const fn is_staged(self) -> bool {
-        matches!(self, Self::Files | Self::Links | Self::Late)
+        matches!(self, Self::Files | Self::Links | Self::Late | Self::LateLinks)
+    }
+
+    /// Whether steps run one after another: a directory can only be removed when what was in it is gone.
+    pub const fn is_serial(self) -> bool {
+        matches!(self, Self::Deletions)
     }
 }
 
@@ -199,3 +208,6 @@ mod name_bytes {
         deserializer.deserialize_bytes(Name)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,13 @@
 
 mod directory;
 mod links;
+mod surplus;
 
 use crate::batcher::{Batcher, SinkError, StepSink};
 use crate::compare::CompareOptions;
 use crate::entry::{EntryKind, Listing, Metadata};
 use crate::filter::PathFilter;
+use crate::plan::Phase;
 use crate::priority::Class;
 use crate::rel_path::RelPath;
 use crate::summary::Totals;
@@ -63,6 +65,10 @@ pub enum PlanFault {
     /// A directory of the destination could not be read. Nothing below it is touched.
     #[error("cannot read this directory of the destination")]
     Destination(#[source] SystemError),
+    /// Another file system is mounted at this directory of the destination, and the walk keeps out of it. Nothing below
+    /// it is touched.
+    #[error("another file system is mounted here in the destination")]
+    DestinationBoundary,
     /// Contents could not be compared.
     #[error("cannot compare contents")]
     Compare(#[source] SystemError),
@@ -96,6 +102,8 @@ struct Pending {
     source: Metadata,
     /// What the destination has under that name.
     destination: Option<Metadata>,
+    /// When it is made, if it is new: late below a directory that takes a file's place.
+    phase: Phase,
 }
 
 struct Planner<'a> {
@@ -107,6 +115,8 @@ struct Planner<'a> {
     links: Links,
     /// Directories of the source that are still to come.
     pending: HashMap<RelPath, Pending>,
+    /// When what lies in the directory in hand, but does not travel with it, is made at the earliest.
+    phase: Phase,
     /// Whether the root needs its attributes set whatever else happens.
     root: Pending,
     root_finished: bool,
@@ -125,7 +135,7 @@ pub fn plan(
     world: &dyn PlanWorld,
     sink: &mut dyn StepSink,
 ) -> Result<Totals, PlanError> {
-    let root = Pending { source: root.0, destination: root.1 };
+    let root = Pending { source: root.0, destination: root.1, phase: Phase::Files };
     let mut planner = Planner {
         options,
         filter,
@@ -134,6 +144,7 @@ pub fn plan(
         totals: Totals::default(),
         links: Links::default(),
         pending: HashMap::from([(RelPath::root(), root)]),
+        phase: Phase::Files,
         root,
         root_finished: false,
         scanned: 0,
@@ -151,7 +162,7 @@ pub fn plan_file(
     world: &dyn PlanWorld,
     sink: &mut dyn StepSink,
 ) -> Result<Totals, PlanError> {
-    let root = Pending { source, destination: None };
+    let root = Pending { source, destination: None, phase: Phase::Files };
     let mut planner = Planner {
         options,
         filter: &crate::filter::KeepAll,
@@ -160,6 +171,7 @@ pub fn plan_file(
         totals: Totals::default(),
         links: Links::default(),
         pending: HashMap::new(),
+        phase: Phase::Files,
         root,
         root_finished: true,
         scanned: 0,
@@ -202,9 +214,13 @@ impl Planner<'_> {
             let mut prune_source = Vec::new();
             let mut prune_destination = Vec::new();
             self.directory(from_now, to_now, &mut prune_source, &mut prune_destination)?;
-            prune_source.iter().for_each(|path| source.prune(path));
-            if let Some(scan) = destination.as_mut() {
-                prune_destination.iter().for_each(|path| scan.prune(path));
+            for path in &prune_source {
+                source.prune(path);
+            }
+            for path in &prune_destination {
+                if let Some(scan) = destination.as_mut() {
+                    scan.prune(path);
+                }
             }
             if took_from {
                 from = source.next();
@@ -231,6 +247,15 @@ impl Planner<'_> {
         self.world.fault(path, fault);
     }
 
+    /// Whether the destination has something under this name that the rules leave alone: a directory where the source has
+    /// a file, or the other way round. (A rule can be for directories only.)
+    fn is_protected(&self, path: &RelPath, source: &Metadata, existing: Option<&Metadata>) -> bool {
+        existing.is_some_and(|existing| {
+            existing.is_directory() != source.is_directory()
+                && self.filter.excludes(path, existing.is_directory())
+        })
+    }
+
     fn can_make(&self, kind: EntryKind) -> bool {
         match kind {
             EntryKind::Socket => false,
@@ -246,3 +271,6 @@ fn path_of(found: &Result<Listing, crate::system::ScanFault>) -> &RelPath {
         Err(fault) => &fault.path,
     }
 }
+
+#[cfg(test)]
+mod tests;

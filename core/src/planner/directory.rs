@@ -33,7 +33,9 @@ impl Planner<'_> {
                 if let Some(Ok(listing)) = destination {
                     prune_all(&listing, prune_destination);
                 }
-                return self.source_failed(fault);
+                self.pending.remove(&fault.path);
+                self.fault(&fault.path, &PlanFault::Source(fault.error));
+                return Ok(());
             }
             None => {
                 return match destination {
@@ -56,14 +58,14 @@ impl Planner<'_> {
             Some(Ok(listing)) => Some(listing),
             None => None,
         };
+        if destination.as_ref().is_some_and(|listing| listing.is_boundary) && !source.is_boundary {
+            prune_all(&source, prune_source);
+            self.pending.remove(&source.path);
+            self.fault(&source.path, &PlanFault::DestinationBoundary);
+            return Ok(());
+        }
         self.scanned += (source.len() + destination.as_ref().map_or(0, Listing::len)) as u64;
         self.pair_of_directories(&source, destination.as_ref(), prune_destination)
-    }
-
-    fn source_failed(&mut self, fault: ScanFault) -> Result<(), PlanError> {
-        self.pending.remove(&fault.path);
-        self.fault(&fault.path, &PlanFault::Source(fault.error));
-        Ok(())
     }
 
     fn pair_of_directories(
@@ -83,12 +85,14 @@ impl Planner<'_> {
         }
         let destination = destination.filter(|_| !source.is_boundary);
         let is_new = !path.is_root() && !pending.destination.is_some_and(|d| d.is_directory());
+        let takes_place = is_new && pending.destination.is_some();
+        self.phase = if takes_place { Phase::Late } else { pending.phase };
         let mut gathered = is_new.then(Vec::new);
         let mut touched = self.join_names(source, destination, prune_destination, gathered.as_mut())?;
         if let Some(items) = gathered {
             self.totals.directories_new += 1;
             let state = DirectoryState::New { source: pending.source, existing: pending.destination };
-            self.batcher.add_new_directory(path, state, items)?;
+            self.batcher.add_new_directory(pending.phase, self.phase, path, state, items)?;
             touched = true;
         }
         if touched || self.directory_differs(&pending) {
@@ -127,8 +131,14 @@ impl Planner<'_> {
             let Some((name, metadata)) = from.next() else { break };
             let existing =
                 if order == Ordering::Equal { to.next().map(|(_, existing)| existing) } else { None };
-            if let (Some(existing), false) = (existing, metadata.is_directory()) {
-                self.conflict(directory, name, existing, prune_destination)?;
+            let path = directory.join(name).expect("a scan gives plain names");
+            let is_left_alone = !self.can_make(metadata.kind) || self.is_protected(&path, metadata, existing);
+            if let Some(existing) = existing
+                && existing.is_directory()
+                && !metadata.is_directory()
+                && (is_left_alone || !self.options.mirror)
+            {
+                prune_destination.push(path);
             }
             touched |= self.pair(directory, name, metadata, existing, gathered.as_deref_mut(), &mut asked)?;
         }
@@ -148,9 +158,14 @@ impl Planner<'_> {
     ) -> Result<bool, PlanError> {
         self.totals.destination_entries += u64::from(existing.is_some());
         let path = directory.join(name).expect("a scan gives plain names");
+        if self.is_protected(&path, source, existing) {
+            self.world.notice(&path, "left alone: what the destination has here is excluded");
+            return Ok(false);
+        }
         if source.is_directory() {
             let kept = existing.is_some_and(Metadata::is_directory);
-            self.pending.insert(path, Pending { source: *source, destination: existing.copied() });
+            let pending = Pending { source: *source, destination: existing.copied(), phase: self.phase };
+            self.pending.insert(path, pending);
             return Ok(!kept);
         }
         if !self.can_make(source.kind) {
@@ -181,9 +196,10 @@ impl Planner<'_> {
                 None => return Ok(false),
             }
         }
+        verdict = unless_shared(verdict, existing);
         if source.is_file() && source.links > 1 {
-            let stays = existing.filter(|_| matches!(verdict, Verdict::Same | Verdict::Attributes));
-            self.links.remember(source, path.clone(), stays);
+            let stays = existing.filter(|_| verdict == Verdict::Same);
+            self.links.remember(source, path.clone(), stays, late_if_directory(self.phase, existing));
         }
         if let (Verdict::Ask, Some(destination)) = (verdict, existing) {
             asked.push(ContentPair { path, source: *source, destination: *destination });
@@ -225,7 +241,10 @@ impl Planner<'_> {
         }
         self.count_put(existing);
         let change = Change::Link { to: first.path.clone(), source: *source, existing: existing.copied() };
-        let phase = late_if_directory(Phase::Links, existing);
+        let phase = match first.phase {
+            Phase::Files => late_if_directory(Phase::Links.max(self.phase), existing),
+            _ => Phase::LateLinks,
+        };
         self.batcher.add(phase, Class::default(), directory, Item { name: name.to_vec(), change })?;
         Ok(true)
     }
@@ -262,7 +281,7 @@ impl Planner<'_> {
         let item = Item { name: name.to_vec(), change };
         match gathered {
             Some(items) => items.push((class, item)),
-            None => self.batcher.add(late_if_directory(Phase::Files, existing), class, directory, item)?,
+            None => self.batcher.add(late_if_directory(self.phase, existing), class, directory, item)?,
         }
         Ok(true)
     }
@@ -293,6 +312,7 @@ impl Planner<'_> {
             let answers = self.world.same_content(pairs);
             for (pair, answer) in pairs.iter().zip(answers) {
                 if let Some(verdict) = self.verdict(pair, answer) {
+                    let verdict = unless_shared(verdict, Some(&pair.destination));
                     let name = pair.path.name().expect("a file is not the root");
                     let existing = Some(&pair.destination);
                     touched |= self.act(verdict, directory, name, &pair.source, existing, None)?;
@@ -331,60 +351,6 @@ impl Planner<'_> {
             .destination
             .is_none_or(|d| !d.is_directory() || self.file_attributes_differ(&pending.source, &d))
     }
-
-    /// A directory of the destination stands where the source has something else: its contents are surplus.
-    fn conflict(
-        &mut self,
-        directory: &RelPath,
-        name: &[u8],
-        existing: &Metadata,
-        prune_destination: &mut Vec<RelPath>,
-    ) -> Result<(), PlanError> {
-        if existing.is_directory() && !self.options.mirror {
-            prune_destination.push(directory.join(name).expect("a scan gives plain names"));
-        }
-        Ok(())
-    }
-
-    /// A name that only the destination has. Says whether it will be removed.
-    fn surplus(
-        &mut self,
-        directory: &RelPath,
-        name: &[u8],
-        existing: &Metadata,
-        prune_destination: &mut Vec<RelPath>,
-    ) -> Result<bool, PlanError> {
-        self.totals.destination_entries += 1;
-        let path = directory.join(name).expect("a scan gives plain names");
-        let is_directory = existing.is_directory();
-        if !self.options.mirror || self.filter.excludes(&path, is_directory) {
-            if is_directory {
-                prune_destination.push(path);
-            }
-            return Ok(false);
-        }
-        self.totals.files_deleted += 1;
-        let item = Item { name: name.to_vec(), change: Change::Delete { existing: *existing } };
-        self.batcher.add(Phase::Deletions, Class::default(), directory, item)?;
-        Ok(true)
-    }
-
-    /// A directory that only the destination has; its own name was dealt with in its parent.
-    fn surplus_directory(
-        &mut self,
-        listing: &Listing,
-        prune_destination: &mut Vec<RelPath>,
-    ) -> Result<(), PlanError> {
-        self.scanned += listing.len() as u64;
-        if listing.is_boundary || !self.options.mirror {
-            prune_all(listing, prune_destination);
-            return Ok(());
-        }
-        for (name, existing) in listing.iter() {
-            self.surplus(&listing.path, name, existing, prune_destination)?;
-        }
-        Ok(())
-    }
 }
 
 const fn late_if_directory(phase: Phase, existing: Option<&Metadata>) -> Phase {
@@ -394,7 +360,15 @@ const fn late_if_directory(phase: Phase, existing: Option<&Metadata>) -> Phase {
     }
 }
 
-fn prune_all(listing: &Listing, prune: &mut Vec<RelPath>) {
+/// An inode with several names is replaced, never written into: its other names may belong to something else.
+fn unless_shared(verdict: Verdict, existing: Option<&Metadata>) -> Verdict {
+    match existing {
+        Some(existing) if verdict == Verdict::Attributes && existing.links > 1 => Verdict::Content,
+        _ => verdict,
+    }
+}
+
+pub(super) fn prune_all(listing: &Listing, prune: &mut Vec<RelPath>) {
     let directories = listing.iter().filter(|(_, metadata)| metadata.is_directory());
     prune.extend(directories.map(|(name, _)| listing.path.join(name).expect("a scan gives plain names")));
 }

@@ -1,6 +1,7 @@
 //! [`Links`]: names of the source that share an inode.
 
 use crate::entry::Metadata;
+use crate::plan::Phase;
 use crate::rel_path::RelPath;
 use std::collections::HashMap;
 
@@ -15,6 +16,8 @@ pub(super) struct First {
     pub path: RelPath,
     /// The destination's inode under that name, if it stays.
     pub stays: Option<(u64, u64)>,
+    /// The phase in which it is in place at the latest.
+    pub phase: Phase,
     names_left: u32,
 }
 
@@ -32,9 +35,9 @@ impl Links {
     }
 
     /// Remembers a first name.
-    pub fn remember(&mut self, source: &Metadata, path: RelPath, stays: Option<&Metadata>) {
+    pub fn remember(&mut self, source: &Metadata, path: RelPath, stays: Option<&Metadata>, phase: Phase) {
         let stays = stays.map(|existing| (existing.dev, existing.ino));
         let names_left = source.links.saturating_sub(1);
-        self.0.insert((source.dev, source.ino), First { path, stays, names_left });
+        self.0.insert((source.dev, source.ino), First { path, stays, phase, names_left });
     }
 }
