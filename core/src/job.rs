@@ -10,12 +10,14 @@
 //! by the simulation:
 //! - a step is committed only after a flush that began when it was staged;
 //! - a step is recorded as done only after a flush that began when it was committed;
-//! - a phase begins only when every step of the one before is recorded;
+//! - a step of which anything failed is never recorded, so that no later run of the plan takes it for done and deletes;
+//! - a phase begins only when every step of the one before is recorded, or durable as far as it did not fail;
+//! - deletions run one after another, in order: what is in a directory goes before it;
 //! - nothing is deleted after a fault;
 //! - a crash at any point loses only work, never a record: what was not recorded runs again.
 
 use crate::plan::{Phase, StepId};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Staged bytes after which a group is flushed and committed.
 pub const GROUP_BYTES: u64 = 256 << 20;
@@ -43,7 +45,7 @@ pub enum Event {
     /// The next steps of the phase, in order; fewer than asked for means that the phase has no more.
     Fetched(Vec<StepId>),
     /// A worker staged a step (or applied it, in a phase that does not stage). Faults are counted; what failed is not in
-    /// place and the step counts as done all the same.
+    /// place, and this run goes on without it.
     Ran {
         /// The step.
         step: StepId,
@@ -140,6 +142,8 @@ pub struct Job {
     settling: Settling,
     /// In place, but not yet durable there.
     committed: Vec<StepId>,
+    /// Of those that are not recorded yet: steps of which something failed.
+    failed: BTreeSet<StepId>,
     faults: u64,
     ending: Option<Outcome>,
     finished: bool,
@@ -158,6 +162,7 @@ impl Job {
             staged_weight: Weight::default(),
             settling: Settling::Idle,
             committed: Vec::new(),
+            failed: BTreeSet::new(),
             faults,
             ending: None,
             finished: false,
@@ -183,7 +188,12 @@ impl Job {
             Event::Ran { step, weight, faults } => {
                 self.running -= 1;
                 self.faults += faults;
-                if self.phase.is_staged() {
+                if faults > 0 {
+                    self.failed.insert(step);
+                }
+                if self.ending == Some(Outcome::NotDurable) {
+                    // Nothing is committed any more: the next run does it again.
+                } else if self.phase.is_staged() {
                     self.staged.push(step);
                     self.staged_weight.bytes += weight.bytes;
                     self.staged_weight.items += weight.items;
@@ -196,6 +206,10 @@ impl Job {
             Event::Committed { faults } => {
                 self.faults += faults;
                 if let Settling::Committing(group) = std::mem::replace(&mut self.settling, Settling::Idle) {
+                    if faults > 0 {
+                        // Which of them it was, nobody says.
+                        self.failed.extend(&group);
+                    }
                     self.committed.extend(group);
                 }
             }
@@ -221,10 +235,11 @@ impl Job {
     }
 
     fn flushed(&mut self, commands: &mut Vec<Command>) {
-        let Settling::Flushing { group, names } = std::mem::replace(&mut self.settling, Settling::Idle)
+        let Settling::Flushing { group, mut names } = std::mem::replace(&mut self.settling, Settling::Idle)
         else {
             return;
         };
+        names.retain(|step| !self.failed.remove(step));
         if !names.is_empty() {
             commands.push(Command::Record(names));
         }
@@ -251,7 +266,8 @@ impl Job {
     }
 
     fn dispatch(&mut self, commands: &mut Vec<Command>) {
-        while self.running < self.workers && !self.is_backlogged() {
+        let workers = if self.phase.is_serial() { 1 } else { self.workers };
+        while self.running < workers && !self.is_backlogged() {
             let Some(step) = self.ready.pop_front() else { break };
             self.running += 1;
             commands.push(Command::Run(step));
