@@ -197,6 +197,9 @@ pub struct DedupArgs {
     /// Share the extents of identical files, where the file system can, after the kernel compared them byte by byte
     #[arg(long)]
     pub apply: bool,
+    /// Also count what repeats below whole files, by chunks; reads every file
+    #[arg(long)]
+    pub chunks: bool,
     /// What is left out.
     #[command(flatten)]
     pub filter: FilterArgs,

@@ -49,9 +49,9 @@ fn of_run(error: &RunError) -> Option<String> {
                 quoted(&parent.display().to_string())
             )
         }
-        RunError::Guard(guard) => return of_guard(guard),
+        RunError::Guard(guard) => of_guard(guard),
         RunError::Begin { source, .. } => return of_begin(source),
-        RunError::Store(error) => return of_store(StoreTrouble::from(error)),
+        RunError::Store(error) => of_store(StoreTrouble::from(error)).to_owned(),
         RunError::Rules(_) => "patterns are written as in .gitignore".to_owned(),
         RunError::Stale { .. } => {
             "make a new plan of what is there now: orbit plan SOURCE DESTINATION".to_owned()
@@ -72,8 +72,8 @@ fn of_run(error: &RunError) -> Option<String> {
     Some(hint)
 }
 
-fn of_guard(guard: &Guard) -> Option<String> {
-    let hint = match guard {
+fn of_guard(guard: &Guard) -> String {
+    match guard {
         Guard::DeleteGate { deletions, entries, .. } => {
             let needed = (deletions * 100).div_ceil((*entries).max(1)).min(100);
             format!(
@@ -92,8 +92,7 @@ fn of_guard(guard: &Guard) -> Option<String> {
         Guard::DestinationInside { .. } | Guard::SourceInside { .. } | Guard::Same { .. } => {
             "choose a source and a destination that do not overlap".to_owned()
         }
-    };
-    Some(hint)
+    }
 }
 
 fn of_begin(error: &BeginError) -> Option<String> {
@@ -109,8 +108,8 @@ fn of_begin(error: &BeginError) -> Option<String> {
     }
 }
 
-fn of_store(trouble: StoreTrouble) -> Option<String> {
-    let hint = match trouble {
+fn of_store(trouble: StoreTrouble) -> &'static str {
+    match trouble {
         StoreTrouble::NoSuchPlan => "see which plans there are: orbit plan ls",
         StoreTrouble::AmbiguousPlan => "write more of the id: orbit plan ls",
         StoreTrouble::Busy => {
@@ -126,8 +125,7 @@ fn of_store(trouble: StoreTrouble) -> Option<String> {
             "use the newer Orbit that wrote it, or another state directory: --data-dir DIR"
         }
         StoreTrouble::Other => "orbit doctor",
-    };
-    Some(hint.to_owned())
+    }
 }
 
 /// A word as a shell reads it.

@@ -4,6 +4,7 @@
 //! [`progress`] draws its figures, [`summary`] says what happened, [`error`] says why not; [`listing`] prints scans;
 //! [`format`] and [`json`] are the pure pieces below them.
 
+pub mod dedup;
 pub mod doctor;
 pub mod error;
 pub mod events;

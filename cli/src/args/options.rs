@@ -42,6 +42,7 @@ pub struct RequestArgs {
     pub max_delete: u8,
     /// Keep what is deleted or replaced in .orbit-trash, or in DIR on the same file system
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "clap's type for an option whose value may be left out")]
     pub trash: Option<Option<PathBuf>>,
     /// Do nothing unless FILE exists in SOURCE: proof that its disk is mounted
     #[arg(long, value_name = "FILE")]

@@ -30,7 +30,7 @@ fn help_pages() {
 
 fn collect(command: &mut clap::Command, pages: &mut String) {
     let help = command.render_help();
-    *pages += &format!("════ {}\n{help}\n", command.get_display_name().unwrap_or("orbit"));
+    pages.extend(["════ ", command.get_display_name().unwrap_or("orbit"), "\n", &help.to_string(), "\n"]);
     for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
         collect(inner, pages);
     }

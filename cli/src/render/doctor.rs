@@ -88,7 +88,7 @@ fn text(style: Style, finding: &Finding) -> String {
     };
     let mut text = format!("{mark}{padding}  {:<15}  {}", finding.subject, finding.message);
     if let Some(fix) = &finding.fix {
-        text += &format!("\n      {} {fix}", style.helpful("fix:"));
+        text.extend(["\n      ", &style.helpful("fix:"), " ", fix]);
     }
     text
 }

@@ -82,6 +82,11 @@ impl<'a> JsonPath<'a> {
 }
 
 impl<'a> JsonPath<'a> {
+    /// The same with a text of its own.
+    pub fn into_owned(self) -> JsonPath<'static> {
+        JsonPath { path: Cow::Owned(self.path.into_owned()), path_bytes: self.path_bytes }
+    }
+
     /// The text alone.
     pub fn into_text(self) -> Cow<'a, str> {
         self.path

@@ -46,7 +46,7 @@ impl ListingWriter {
                 self.record.push(b'\n');
             }
             RecordFormat::Nul => {
-                push_parts(&mut self.record, directory, name, |out, part| out.extend_from_slice(part));
+                push_parts(&mut self.record, directory, name, Vec::extend_from_slice);
                 self.push_plain(metadata);
                 self.record.push(0);
             }
@@ -69,7 +69,7 @@ impl ListingWriter {
         record.push(b'"');
         if std::str::from_utf8(directory).is_err() || std::str::from_utf8(name).is_err() {
             let mut path = Vec::new();
-            push_parts(&mut path, directory, name, |out, part| out.extend_from_slice(part));
+            push_parts(&mut path, directory, name, Vec::extend_from_slice);
             record.extend_from_slice(b",\"path_bytes\":\"");
             record.extend_from_slice(hex(&path).as_bytes());
             record.push(b'"');

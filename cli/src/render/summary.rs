@@ -78,11 +78,11 @@ fn synced(report: &RunReport) -> String {
     }
     let mut line = format!("synced {files}");
     if !changes.is_empty() {
-        line += &format!(" ({changes})");
+        line.extend([" (", &changes, ")"]);
     }
-    line += &format!(", {} written", bytes(summary.bytes_written));
+    line.extend([", ", &bytes(summary.bytes_written), " written"]);
     if summary.bytes_reused > 0 {
-        line += &format!(", {} reused", bytes(summary.bytes_reused));
+        line.extend([", ", &bytes(summary.bytes_reused), " reused"]);
     }
     line + &format!(", in {took}")
 }

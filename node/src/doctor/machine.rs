@@ -6,12 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// 2026-01-01: this program did not exist before, so an earlier clock is wrong.
-const CLOCK_MIN: Duration = Duration::from_secs(1_767_225_600);
+/// 2026-01-01, in hours since 1970: this program did not exist before, so an earlier clock is wrong.
+const CLOCK_MIN: Duration = Duration::from_hours(490_896);
 /// 2100-01-01.
-const CLOCK_MAX: Duration = Duration::from_secs(4_102_444_800);
+const CLOCK_MAX: Duration = Duration::from_hours(1_139_568);
 /// A file of ours may be this much younger than now, by coarse clocks and network file systems.
-const CLOCK_SLACK: Duration = Duration::from_secs(60);
+const CLOCK_SLACK: Duration = Duration::from_mins(1);
 
 /// Open files a run with many threads may need.
 const FILES_WARN: u64 = 1024;
@@ -79,7 +79,7 @@ fn open_files(limit: Option<u64>) -> Finding {
     let fix = "ulimit -n 4096 (for a service: LimitNOFILE=4096)";
     match limit {
         ..FILES_FAIL => Finding::fail(subject, message, fix),
-        ..FILES_WARN => Finding::warn(subject, message, fix),
+        FILES_FAIL..FILES_WARN => Finding::warn(subject, message, fix),
         _ => Finding::ok(subject, message),
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn free_space(subject: &'static str, path: &Path, found: &mut dyn FnM
     let make_room = "make room, or use another disk";
     found(match room.bytes {
         ..FREE_BYTES_FAIL => Finding::fail(subject, message, make_room),
-        ..FREE_BYTES_WARN => Finding::warn(subject, message, make_room),
+        FREE_BYTES_FAIL..FREE_BYTES_WARN => Finding::warn(subject, message, make_room),
         _ => Finding::ok(subject, message),
     });
     if let Some(inodes) = room.inodes.filter(|inodes| *inodes < FREE_INODES_WARN) {
@@ -135,13 +135,11 @@ pub(super) struct Scratch {
 impl Scratch {
     /// One byte in `directory`.
     pub(super) fn new(directory: &Path) -> io::Result<Self> {
-        let (file, named) = match nameless(directory) {
-            Some(file) => (file?, None),
-            None => {
-                let path = directory.join(format!(".orbit-doctor-{}", std::process::id()));
-                let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-                (file, Some(path))
-            }
+        let (file, named) = if let Some(file) = nameless(directory) {
+            (file?, None)
+        } else {
+            let path = directory.join(format!(".orbit-doctor-{}", std::process::id()));
+            (OpenOptions::new().read(true).write(true).create_new(true).open(&path)?, Some(path))
         };
         let mut scratch = Self { file, named };
         scratch.file.write_all(b"?")?;
