@@ -12,8 +12,8 @@ mod guards;
 mod inspect;
 mod limiter;
 pub mod observer;
-mod plans;
 mod planning;
+mod plans;
 pub mod progress;
 pub mod request;
 mod stage;
@@ -21,9 +21,9 @@ pub mod state;
 mod sync;
 mod trees;
 
-pub use dedup::{DedupOptions, DedupReport, DuplicateSet, dedup};
+pub use dedup::{ChunkTotals, DedupOptions, DedupReport, DuplicateFile, DuplicateSet, Storage, dedup};
 pub use error::{Guard, RunError};
-pub use inspect::{HashRow, ScanRow, hash, scan};
+pub use inspect::{HashRow, ScanRow, WalkRules, hash, scan};
 pub use plans::{PlanReport, list_plans, make_plan, remove_plan, run_plan, show_plan};
 pub use sync::{RunReport, dry_run, sync};
 
