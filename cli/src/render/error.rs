@@ -30,7 +30,8 @@ pub fn report(screen: &Screen, error: &anyhow::Error) -> Exit {
 fn message(error: &anyhow::Error) -> String {
     let mut message = orbit_node::standalone::error::chain(error.as_ref());
     if hint::nothing_was_changed(error) {
-        message += " (nothing was changed)";
+        // A question mark ends a sentence; a semicolon cannot follow it.
+        message += if message.ends_with('?') { " Nothing was changed." } else { "; nothing was changed" };
     }
     message
 }

@@ -67,7 +67,6 @@ impl Display {
                 // One column stays free: some terminals wrap a full line.
                 let width = usize::from(console::Term::stderr().size().1).saturating_sub(1);
                 bar.set_message(figures.lines(width));
-                bar.tick();
             }
             screen.set_bar(None);
             if let Some(bar) = bar {

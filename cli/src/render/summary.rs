@@ -22,6 +22,10 @@ pub enum Deed {
 pub fn report(screen: &Screen, deed: Deed, report: &RunReport) -> io::Result<Exit> {
     let exit = Exit::of_report(report);
     if screen.json {
+        if report.interrupted {
+            let message = format!("interrupted; {GO_ON}");
+            screen.out(|out| write_line(out, &Line::Notice { message: &message }))?;
+        }
         write_summary(screen, &report.summary, exit)?;
         return Ok(exit);
     }
