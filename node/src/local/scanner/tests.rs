@@ -237,6 +237,34 @@ fn a_directory_swapped_for_a_link_is_a_fault() {
     assert!(scan.next().is_none());
 }
 
+/// What cannot be looked at must not read as gone, so its directory is a fault; the walk goes on.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_permission_is_lacking_for_is_a_fault() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().expect("a directory");
+    make_tree(root.path(), &["closed/f", "listable/f", "open/f"].map(str::to_owned));
+    let set_mode = |name: &str, mode| {
+        fs::set_permissions(root.path().join(name), fs::Permissions::from_mode(mode)).expect("set");
+    };
+    set_mode("closed", 0o000);
+    set_mode("listable", 0o400);
+    let root_path = root.path().to_owned();
+    // Capabilities are a thread's own: this one gives up what makes root see everything.
+    let found = thread::spawn(move || {
+        let mut own = capabilities(None).expect("known");
+        own.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, own).expect("given up");
+        rows(&mut scan(&root_path, &options(0)))
+    });
+    let found = found.join().expect("the walk ends");
+    let faults = ["closed! cannot open directory closed", "listable! cannot look at listable/f"];
+    assert_eq!(&found[4..], [&faults[..], &["open:", "  \"f\" File 1"]].concat());
+    set_mode("closed", 0o700);
+    set_mode("listable", 0o700);
+}
+
 /// Another file system below is reported, its start too, and nothing in it.
 #[test]
 fn stays_on_one_file_system() {
