@@ -101,8 +101,8 @@ fn of_run(error: &RunError) -> Exit {
             _ => Exit::Unexpected,
         },
         RunError::Stale { .. } => Exit::Stale,
-        RunError::Interrupted => Exit::Partial,
-        RunError::Plan(_) | RunError::NotDurable { .. } => Exit::Unexpected,
+        RunError::Interrupted | RunError::NotDurable { .. } => Exit::Partial,
+        RunError::Plan(_) => Exit::Unexpected,
     }
 }
 

@@ -19,7 +19,7 @@ pub fn write(out: &mut dyn Write, format: RecordFormat, row: &HashRow) -> io::Re
 }
 
 fn write_text(out: &mut dyn Write, row: &HashRow, path: &[u8], end: &[u8]) -> io::Result<()> {
-    write!(out, "{}  ", row.root)?;
+    write!(out, "{}  ", row.hash)?;
     out.write_all(path)?;
     out.write_all(end)?;
     let mut offset = 0;
@@ -36,7 +36,10 @@ struct JsonHash<'a> {
     #[serde(flatten)]
     path: JsonPath<'a>,
     size: u64,
-    root: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunks: Option<Vec<JsonChunk>>,
 }
@@ -59,7 +62,8 @@ impl<'a> JsonHash<'a> {
         Self {
             path: JsonPath::from(&row.path),
             size: row.size,
-            root: text(&row.root),
+            blake3: row.chunks.is_none().then(|| text(&row.hash)),
+            root: row.chunks.is_some().then(|| text(&row.hash)),
             chunks: row.chunks.as_ref().map(|chunks| chunks.iter().scan(0, with_offset).collect()),
         }
     }
@@ -76,7 +80,7 @@ mod tests {
         let row = HashRow {
             path: RelPath::new("dir/a\nb").expect("a path"),
             size: 70_000,
-            root: ContentHash::from_bytes([0xab; 32]),
+            hash: ContentHash::from_bytes([0xab; 32]),
             chunks: Some(vec![chunk(1, 65_536), chunk(2, 4464)]),
         };
         let mut out = Vec::new();

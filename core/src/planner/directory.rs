@@ -95,7 +95,7 @@ impl Planner<'_> {
             self.batcher.add_new_directory(pending.phase, self.phase, path, state, items)?;
             touched = true;
         }
-        if touched || self.directory_differs(&pending) {
+        if touched || self.directory_differs(path, &pending) {
             self.batcher.add_finish(path, pending.source)?;
             self.root_finished |= path.is_root();
         }
@@ -187,6 +187,11 @@ impl Planner<'_> {
             return self.further_name(directory, name, &first, source, existing);
         }
         let mut verdict = existing.map_or(Verdict::Content, |e| compare(source, e, &self.options.compare));
+        if let (Verdict::Same, Some(existing)) = (verdict, existing)
+            && self.xattrs_differ(&path, source, existing)
+        {
+            verdict = Verdict::Attributes;
+        }
         if let (Verdict::Ask, true, Some(existing)) = (verdict, source.links > 1, existing) {
             // Its further names need to know now whether this inode stays.
             let pair = ContentPair { path: path.clone(), source: *source, destination: *existing };
@@ -333,7 +338,10 @@ impl Planner<'_> {
                 None
             }
             Ok(false) => Some(Verdict::Content),
-            Ok(true) if self.file_attributes_differ(&pair.source, &pair.destination) => {
+            Ok(true)
+                if self.file_attributes_differ(&pair.source, &pair.destination)
+                    || self.xattrs_differ(&pair.path, &pair.source, &pair.destination) =>
+            {
                 Some(Verdict::Attributes)
             }
             Ok(true) => Some(Verdict::Same),
@@ -346,10 +354,21 @@ impl Planner<'_> {
             || !same_time(source.attributes.mtime, existing.attributes.mtime, options.granularity_ns)
     }
 
-    fn directory_differs(&self, pending: &Pending) -> bool {
-        pending
-            .destination
-            .is_none_or(|d| !d.is_directory() || self.file_attributes_differ(&pending.source, &d))
+    fn directory_differs(&mut self, path: &RelPath, pending: &Pending) -> bool {
+        pending.destination.is_none_or(|d| {
+            !d.is_directory()
+                || self.file_attributes_differ(&pending.source, &d)
+                || self.xattrs_differ(path, &pending.source, &d)
+        })
+    }
+
+    /// Whether extended attributes differ, where that can be. What cannot be read is reported when it is set.
+    fn xattrs_differ(&self, path: &RelPath, source: &Metadata, existing: &Metadata) -> bool {
+        if source.kind == EntryKind::Symlink || source.ctime <= existing.ctime {
+            return false;
+        }
+        let pair = ContentPair { path: path.clone(), source: *source, destination: *existing };
+        !self.world.same_xattrs(&pair).unwrap_or(false)
     }
 }
 

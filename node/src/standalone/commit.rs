@@ -48,7 +48,6 @@ impl Run<'_> {
                 let failed = failed.len() as u64;
                 let done = (directory.files.len() - lost.len()) as u64 - failed;
                 self.counters.files_new.fetch_add(done, Ordering::Relaxed);
-                self.context.progress.files_done.fetch_add(done, Ordering::Relaxed);
                 faults + failed
             }
             Err(error) => {
@@ -75,7 +74,6 @@ impl Run<'_> {
             None => &self.counters.files_new,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
         0
     }
 

@@ -80,7 +80,7 @@ pub(super) fn copy_file(
                 return Ok(Copied { staged, pieces: Vec::new() });
             }
             Ok(false) => run.sharing_failed(),
-            Err(error) => return Err(discarded(run, staged, "share the content of", path, error)),
+            Err(error) => return Err(discarded(run, staged.as_ref(), "share the content of", path, error)),
         }
     }
     if is_large {
@@ -102,9 +102,13 @@ fn copy_small(
     let mut pieces = Vec::new();
     let ranges = DataRanges::new(source, fresh);
     for range in ranges {
-        let range = range.map_err(|error| discard_with(run, staged.as_ref(), "find holes of", path, error))?;
+        let range = range.map_err(|error| discarded(run, staged.as_ref(), "find holes of", path, error))?;
         let mut offset = range.offset();
         while offset < range.end() {
+            if run.is_stopping() {
+                run.writer.discard(staged.name());
+                return Err(ItemFault::Stopped);
+            }
             let wanted = run.limiter.piece_bytes(PIECE_BYTES).min((range.end() - offset) as usize);
             let piece = &mut buffer[..wanted];
             let read = run.context.progress.timed(Work::Read, || read_full(source, piece, offset));
@@ -114,14 +118,14 @@ fn copy_small(
                     run.writer.discard(staged.name());
                     return Err(SystemError::Changed { path: path.clone() }.into());
                 }
-                Err(error) => return Err(discarded(run, staged, "read", path, error)),
+                Err(error) => return Err(discarded(run, staged.as_ref(), "read", path, error)),
             }
             let piece = &buffer[..wanted];
             pieces.push(Piece { offset, len: wanted as u32, hash: hash_bytes(piece) });
             run.throttle(wanted as u64);
             let wrote = run.context.progress.timed(Work::Write, || staged.write_at(piece, offset));
             if let Err(error) = wrote {
-                return Err(discarded(run, staged, "write", path, error));
+                return Err(discarded(run, staged.as_ref(), "write", path, error));
             }
             run.count_written(wanted as u64);
             offset += wanted as u64;
@@ -140,7 +144,7 @@ fn finish_len(
     if fresh.allocated < fresh.size
         && let Err(error) = staged.set_len(fresh.size)
     {
-        return Err(discarded(run, staged, "set the length of", path, error));
+        return Err(discarded(run, staged.as_ref(), "set the length of", path, error));
     }
     Ok(staged)
 }
@@ -179,7 +183,7 @@ fn patch(
                 run.writer.discard(staged.name());
                 return Err(SystemError::Changed { path: path.clone() }.into());
             }
-            Err(error) => return Err(discarded(run, staged, "read", path, error)),
+            Err(error) => return Err(discarded(run, staged.as_ref(), "read", path, error)),
         };
         let (new, old) = (&new[..len], &old[..had]);
         pieces.push(Piece { offset, len: len as u32, hash: hash_bytes(new) });
@@ -189,7 +193,7 @@ fn patch(
             let at = offset + cells.start as u64;
             let wrote = progress.timed(Work::Write, || staged.write_at(&new[cells.clone()], at));
             if let Err(error) = wrote {
-                return Err(discarded(run, staged, "write", path, error));
+                return Err(discarded(run, staged.as_ref(), "write", path, error));
             }
             written += cells.len() as u64;
         }
@@ -199,7 +203,7 @@ fn patch(
         offset += len as u64;
     }
     if let Err(error) = staged.set_len(fresh.size) {
-        return Err(discarded(run, staged, "set the length of", path, error));
+        return Err(discarded(run, staged.as_ref(), "set the length of", path, error));
     }
     Ok(Copied { staged, pieces })
 }
@@ -223,17 +227,8 @@ pub(super) fn verify(
     Ok(())
 }
 
+/// Throws away what cannot be completed, and says why.
 fn discarded(
-    run: &Run<'_>,
-    staged: Box<dyn StagedFile>,
-    operation: &'static str,
-    path: &RelPath,
-    error: io::Error,
-) -> ItemFault {
-    discard_with(run, staged.as_ref(), operation, path, error)
-}
-
-fn discard_with(
     run: &Run<'_>,
     staged: &dyn StagedFile,
     operation: &'static str,
@@ -253,10 +248,7 @@ fn read_full_staged(staged: &dyn StagedFile, buffer: &mut [u8], offset: u64) -> 
     fill(buffer, |rest, done| staged.read_at(rest, offset + done))
 }
 
-fn fill(
-    buffer: &mut [u8],
-    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
-) -> io::Result<usize> {
+fn fill(buffer: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
         match read(&mut buffer[done..], done as u64) {

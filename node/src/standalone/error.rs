@@ -1,9 +1,9 @@
 //! [`RunError`]: why a standalone command did not do its work.
 
 use crate::rules::RulesError;
+use orbit_core::RelPath;
 use orbit_core::rel_path::RelPathError;
 use orbit_core::system::SystemError;
-use orbit_core::RelPath;
 use orbit_store::StoreError;
 use std::io;
 use std::path::PathBuf;
@@ -76,7 +76,7 @@ pub enum RunError {
     #[error("cannot keep the plan")]
     Plan(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What a stored plan was made of is no longer on disk.
-    #[error("the plan no longer fits: {path} changed since it was made ({changes} such paths)")]
+    #[error("the plan no longer fits: {path} changed since it was made{}", others(*changes))]
     Stale {
         /// The first path that differs.
         path: RelPath,
@@ -121,7 +121,7 @@ pub enum Guard {
         limit: u8,
     },
     /// There is not enough room.
-    #[error("the destination has {available} bytes free, and {needed} are needed")]
+    #[error("the destination has {} free, and {} are needed", size(*available), size(*needed))]
     FreeSpace {
         /// Bytes needed.
         needed: u64,
@@ -164,6 +164,20 @@ pub enum Guard {
         /// The source.
         source_path: PathBuf,
     },
+}
+
+/// How many more paths are meant.
+fn others(changes: u64) -> String {
+    match changes.saturating_sub(1) {
+        0 => String::new(),
+        1 => ", and one more".to_owned(),
+        more => format!(", and {more} more"),
+    }
+}
+
+/// Bytes for people, in mebibytes.
+fn size(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 /// An error and its causes in one line, for people.

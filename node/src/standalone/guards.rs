@@ -7,9 +7,6 @@ use crate::local::writer::free_space;
 use orbit_core::Totals;
 use rustix::fd::BorrowedFd;
 
-/// Room that is left alone: directories and journals need some too.
-const RESERVE_BYTES: u64 = 1 << 20;
-
 /// Holds a plan against the guards.
 pub(super) fn check(request: &SyncRequest, trees: &Trees, totals: &Totals) -> Result<(), RunError> {
     if request.mirror && trees.shape == Shape::Tree {
@@ -45,7 +42,7 @@ fn check_free_space(trees: &Trees, totals: &Totals) -> Result<(), RunError> {
     let root = jail.root_fd();
     let Ok(space) = free_space(root) else { return Ok(()) };
     let needed = totals.bytes_allocated;
-    if needed > 0 && needed.saturating_add(RESERVE_BYTES) > space.bytes && !shares_extents(root) {
+    if needed > space.bytes && !shares_extents(root) {
         return Err(Guard::FreeSpace { needed, available: space.bytes }.into());
     }
     Ok(())

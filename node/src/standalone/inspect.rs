@@ -3,13 +3,13 @@
 use super::error::{RunError, chain};
 use super::observer::RunEvent;
 use super::request::FilterRule;
-use super::state::open_universe;
+use super::state::{UniverseCache, open_universe};
 use super::trees::root_and_path;
 use super::{Context, default_threads};
 use crate::local::system::LocalSystem;
 use crate::rules::Rules;
 use orbit_core::system::{ChunkDetail, OrbitSystem, ScanOptions, SystemError};
-use orbit_core::{Chunk, ContentHash, Metadata, RelPath};
+use orbit_core::{ByteRange, Chunk, ContentHash, Metadata, RelPath};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,9 +86,7 @@ pub(super) fn each_listing(
             }
             Err(fault) => {
                 faults += 1;
-                context
-                    .observer
-                    .event(&RunEvent::Fault { path: &fault.path, message: &chain(&fault.error) });
+                context.observer.event(&RunEvent::Fault { path: &fault.path, message: &chain(&fault.error) });
             }
         }
     }
@@ -102,8 +100,8 @@ pub struct HashRow {
     pub path: RelPath,
     /// Its length in bytes.
     pub size: u64,
-    /// The root of its chunk manifest: its identity.
-    pub root: ContentHash,
+    /// BLAKE3 of its bytes, as every other tool computes it; with chunks, the root of the manifest over them.
+    pub hash: ContentHash,
     /// Its chunks, if they were asked for.
     pub chunks: Option<Vec<Chunk>>,
 }
@@ -123,12 +121,12 @@ pub fn hash(
     if let Some(cache) = &cache {
         system = system.with_cache(cache.clone());
     }
+    let hashing = Hashing { system, cache: cache.clone(), detail };
     let faults = if start.is_root() {
-        hash_tree(context, &system, walk, detail, sink)
+        hash_tree(context, &hashing, walk, sink)
     } else {
         // One file gets all the threads.
-        let system = system.with_threads(default_threads());
-        hash_file(&system, &start, detail).map(|row| {
+        hashing.with_threads(default_threads()).file(start).map_err(RunError::from).map(|row| {
             sink(row);
             0
         })
@@ -141,26 +139,45 @@ pub fn hash(
     faults
 }
 
-fn hash_file(system: &LocalSystem, path: &RelPath, detail: ChunkDetail) -> Result<HashRow, RunError> {
-    let (size, root, chunks) = hash_one(system, path, detail)?;
-    Ok(HashRow { path: path.clone(), size, root, chunks })
+/// What hashing one file takes.
+#[derive(Clone)]
+struct Hashing {
+    system: LocalSystem,
+    cache: Option<Arc<UniverseCache>>,
+    detail: ChunkDetail,
 }
 
-fn hash_one(
-    system: &LocalSystem,
-    path: &RelPath,
-    detail: ChunkDetail,
-) -> Result<(u64, ContentHash, Option<Vec<Chunk>>), SystemError> {
-    let size = system.metadata(path)?.size;
-    let mut chunks = Vec::new();
-    let root = system.chunk(path, detail, &mut |chunk| chunks.push(chunk))?;
-    Ok((size, root, (detail == ChunkDetail::Chunks).then_some(chunks)))
+impl Hashing {
+    fn with_threads(&self, threads: usize) -> Self {
+        Self { system: self.system.clone().with_threads(threads), ..self.clone() }
+    }
+
+    fn file(&self, path: RelPath) -> Result<HashRow, SystemError> {
+        let before = self.system.metadata(&path)?;
+        if self.detail == ChunkDetail::Chunks {
+            let mut chunks = Vec::new();
+            let hash = self.system.chunk(&path, self.detail, &mut |chunk| chunks.push(chunk))?;
+            return Ok(HashRow { path, size: before.size, hash, chunks: Some(chunks) });
+        }
+        let identity = before.identity();
+        if let Some(hash) = self.cache.as_ref().and_then(|cache| cache.plain(&identity)) {
+            return Ok(HashRow { path, size: before.size, hash, chunks: None });
+        }
+        let hash = self.system.hash_range(&path, ByteRange::first(before.size))?;
+        if self.system.metadata(&path)?.identity() != identity {
+            return Err(SystemError::Changed { path });
+        }
+        if let Some(cache) = &self.cache {
+            cache.store_plain(&identity, hash);
+        }
+        Ok(HashRow { path, size: before.size, hash, chunks: None })
+    }
 }
 
 /// A file waiting for its hash.
 type Asked = (u64, RelPath, u64);
 /// A hash on its way back: its number, and what was found.
-type Answered = (u64, RelPath, Result<(u64, ContentHash, Option<Vec<Chunk>>), SystemError>);
+type Answered = (u64, Result<HashRow, SystemError>);
 
 /// Answers that may wait for an earlier file to be hashed.
 const ANSWERS_WAITING_MAX: usize = 1024;
@@ -169,9 +186,8 @@ const SHARED_FILE_BYTES: u64 = 256 << 20;
 
 fn hash_tree(
     context: &Context,
-    system: &LocalSystem,
+    hashing: &Hashing,
     walk: &WalkRules,
-    detail: ChunkDetail,
     sink: &mut dyn FnMut(HashRow),
 ) -> Result<u64, RunError> {
     let threads = default_threads();
@@ -188,8 +204,8 @@ fn hash_tree(
                     let next = asked.lock().expect("receiving does not panic").recv();
                     let Ok((number, path, size)) = next else { return };
                     let threads = if size >= SHARED_FILE_BYTES { threads } else { 1 };
-                    let found = hash_one(&system.clone().with_threads(threads), &path, detail);
-                    if answer.send((number, path, found)).is_err() {
+                    let found = hashing.with_threads(threads).file(path);
+                    if answer.send((number, found)).is_err() {
                         return;
                     }
                 }
@@ -197,7 +213,7 @@ fn hash_tree(
         }
         drop(answer);
         let mut number = 0;
-        let faults = each_listing(context, system, walk, |listing| {
+        let faults = each_listing(context, &hashing.system, walk, |listing| {
             for (name, metadata) in listing.iter().filter(|(_, metadata)| metadata.is_file()) {
                 let mut file = (number, listing.path.join(name).unwrap_or_default(), metadata.size);
                 number += 1;
@@ -235,16 +251,16 @@ struct Ordered {
 impl Ordered {
     fn take(&mut self, found: Answered, context: &Context, sink: &mut dyn FnMut(HashRow)) {
         self.waiting.insert(found.0, found);
-        while let Some((_, path, found)) = self.waiting.remove(&self.next) {
+        while let Some((_, found)) = self.waiting.remove(&self.next) {
             self.next += 1;
             match found {
-                Ok((size, root, chunks)) => {
-                    context.progress.bytes_done.fetch_add(size, Ordering::Relaxed);
-                    sink(HashRow { path, size, root, chunks });
+                Ok(row) => {
+                    context.progress.bytes_done.fetch_add(row.size, Ordering::Relaxed);
+                    sink(row);
                 }
                 Err(error) => {
                     self.faults += 1;
-                    context.observer.event(&RunEvent::Fault { path: &path, message: &chain(&error) });
+                    context.observer.event(&RunEvent::Fault { path: error.path(), message: &chain(&error) });
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! [`Limiter`]: holds workers to the bandwidth schedule.
 
 use jiff::ZonedDateTime;
-use orbit_core::rate::BandwidthSchedule;
+use orbit_core::rate::{BandwidthSchedule, Rate};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl Limiter {
     /// How large a piece may be, so that even a slow limit passes smoothly.
     pub fn piece_bytes(&self, wanted: usize) -> usize {
         let Some(schedule) = &self.schedule else { return wanted };
-        let rate = schedule.limit_at(minute_of_day()).map_or(u64::MAX, |rate| rate.bytes_per_second());
+        let rate = schedule.limit_at(minute_of_day()).map_or(u64::MAX, Rate::bytes_per_second);
         // A multiple of 4 096 keeps direct writes aligned.
         let piece = usize::try_from(rate / 8).unwrap_or(usize::MAX).clamp(4096, wanted.max(4096));
         piece / 4096 * 4096
@@ -62,7 +62,7 @@ impl Limiter {
     fn book(&self, schedule: &BandwidthSchedule, bytes: u64, now: Instant) -> Instant {
         let mut bucket = self.bucket.lock().expect("booking does not panic");
         if bucket.checked.is_none_or(|at| now - at >= Duration::from_secs(1)) {
-            bucket.bytes_per_second = schedule.limit_at(minute_of_day()).map(|rate| rate.bytes_per_second());
+            bucket.bytes_per_second = schedule.limit_at(minute_of_day()).map(Rate::bytes_per_second);
             bucket.checked = Some(now);
         }
         let Some(rate) = bucket.bytes_per_second.filter(|rate| *rate > 0) else {
@@ -92,7 +92,11 @@ mod tests {
         let schedule: BandwidthSchedule = "1M".parse().expect("a rate");
         let now = Instant::now();
         let due = limiter.book(&schedule, 10 << 20, now);
-        assert!(due - now >= Duration::from_secs(9) && due - now <= Duration::from_secs(10), "{:?}", due - now);
+        assert!(
+            due - now >= Duration::from_secs(9) && due - now <= Duration::from_secs(10),
+            "{:?}",
+            due - now
+        );
         stop.store(true, Ordering::Relaxed);
         assert!(limiter.take(1 << 30, &stop) < Duration::from_secs(1), "a stop request ends the wait");
     }

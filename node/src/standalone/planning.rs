@@ -49,18 +49,25 @@ pub(super) fn plan_trees(
         mirror: request.mirror,
         devices: privilege.is_root,
     };
-    let world = World { context, source: &trees.source, destination: destination.as_ref() };
+    let world = World {
+        context,
+        source: &trees.source,
+        source_name: trees.shape.source_name(),
+        destination: destination.as_ref(),
+        xattrs: request.xattrs,
+    };
     let planned = match &trees.shape {
         Shape::Tree => {
             let filter = Arc::new(Rules::new(&request.rules, &request.ignore_files)?);
-            plan_directories(trees, destination.as_ref(), request, options, filter, &world, sink)?
+            plan_directories(trees, destination.as_ref(), request, options, &filter, &world, sink)?
         }
         Shape::File { source, destination: name } => {
             let metadata = trees.source.metadata(source)?;
             if !super::trees::is_syncable(metadata.kind) {
                 return Err(RunError::WrongKind { path: request.source.clone(), wanted: "a file" });
             }
-            let existing = destination.as_ref().map(|system| found(system.metadata(name))).transpose()?.flatten();
+            let existing =
+                destination.as_ref().map(|system| found(system.metadata(name))).transpose()?.flatten();
             planner::plan_file(name.as_bytes(), metadata, existing, options, &world, sink)
         }
     };
@@ -75,14 +82,14 @@ fn plan_directories(
     destination: Option<&LocalSystem>,
     request: &SyncRequest,
     options: PlanOptions,
-    filter: Arc<Rules>,
+    filter: &Arc<Rules>,
     world: &World<'_>,
     sink: &mut dyn StepSink,
 ) -> Result<Result<Totals, PlanError>, RunError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8);
     let scan_options = ScanOptions {
         start: RelPath::root(),
-        filter: filter.clone(),
+        filter: Arc::clone(filter) as Arc<dyn PathFilter>,
         one_file_system: request.one_file_system,
         threads,
     };
@@ -94,8 +101,18 @@ fn plan_directories(
     let mut from = trees.source.scan(&scan_options)?;
     let mut to = destination.map(|system| system.scan(&destination_options)).transpose()?;
     let to: Option<&mut (dyn orbit_core::system::Scan + 'static)> = to.as_deref_mut();
-    let filter: &dyn PathFilter = filter.as_ref();
-    Ok(planner::plan((from.as_mut(), to), (source_root, destination_root), options, filter, world, sink))
+    let rules: &dyn PathFilter = filter.as_ref();
+    let planned =
+        planner::plan((from.as_mut(), to), (source_root, destination_root), options, rules, world, sink);
+    let faults = filter.faults();
+    for fault in &faults {
+        report(world, &fault.path, fault);
+    }
+    Ok(planned.map(|totals| Totals { faults: totals.faults + faults.len() as u64, ..totals }))
+}
+
+fn report(world: &World<'_>, path: &RelPath, error: &dyn std::error::Error) {
+    world.context.observer.event(&RunEvent::Fault { path, message: &chain(error) });
 }
 
 /// Metadata, or `None` where there is nothing.
@@ -113,16 +130,23 @@ fn found(
 struct World<'a> {
     context: &'a Context,
     source: &'a LocalSystem,
+    /// Name of a single file in the source.
+    source_name: Option<&'a RelPath>,
     destination: Option<&'a LocalSystem>,
+    /// Whether extended attributes count.
+    xattrs: bool,
 }
 
 impl World<'_> {
+    /// Where the source has what the destination has, or will have, at `path`.
+    fn in_source<'p>(&'p self, path: &'p RelPath) -> &'p RelPath {
+        self.source_name.unwrap_or(path)
+    }
+
     fn same(&self, pair: &ContentPair) -> Result<bool, SystemError> {
         let Some(destination) = self.destination else { return Ok(false) };
-        let identity = |system: &LocalSystem| {
-            system.chunk(&pair.path, ChunkDetail::RootOnly, &mut |_| {})
-        };
-        Ok(identity(self.source)? == identity(destination)?)
+        let identity = |system: &LocalSystem, path| system.chunk(path, ChunkDetail::RootOnly, &mut |_| {});
+        Ok(identity(self.source, self.in_source(&pair.path))? == identity(destination, &pair.path)?)
     }
 }
 
@@ -149,14 +173,22 @@ impl PlanWorld for World<'_> {
         answers.into_iter().map(|answer| answer.1).collect()
     }
 
+    fn same_xattrs(&self, pair: &ContentPair) -> Result<bool, SystemError> {
+        let Some(destination) = self.destination.filter(|_| self.xattrs) else { return Ok(true) };
+        let mut wanted = self.source.xattrs(self.in_source(&pair.path))?;
+        let mut found = destination.xattrs(&pair.path)?;
+        wanted.sort();
+        found.sort();
+        Ok(wanted == found)
+    }
+
     fn class_of(&self, path: &RelPath) -> Class {
-        let header = self.source.read_header(path, HEADER_BYTES).unwrap_or_default();
+        let header = self.source.read_header(self.in_source(path), HEADER_BYTES).unwrap_or_default();
         class_of_header(&header).unwrap_or_default()
     }
 
     fn fault(&self, path: &RelPath, fault: &PlanFault) {
-        let message = chain(fault);
-        self.context.observer.event(&RunEvent::Fault { path, message: &message });
+        report(self, path, fault);
     }
 
     fn notice(&self, path: &RelPath, what: &str) {

@@ -8,7 +8,7 @@ use super::planning::{StoredPlan, announce, plan_trees, tell};
 use super::request::SyncRequest;
 use super::state::State;
 use super::sync::{RunRecord, RunReport, Strictness, new_plan, open_trees, run_plan_steps};
-use super::trees::{Shape, Trees};
+use super::trees::Trees;
 use crate::local::system::LocalSystem;
 use orbit_core::plan::{Change, Step};
 use orbit_core::system::OrbitSystem;
@@ -181,10 +181,7 @@ fn each_step(
 /// Looks at everything the plan was made of.
 fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<(), RunError> {
     let destination = trees.destination_system();
-    let source_name = match &trees.shape {
-        Shape::File { source, .. } => Some(source),
-        Shape::Tree => None,
-    };
+    let source_name = trees.shape.source_name();
     let (mut first, mut changes) = (None, 0);
     each_step(state, plan, |step| {
         for group in &step.groups {

@@ -158,7 +158,6 @@ impl Run<'_> {
     /// Reports a path that failed.
     pub fn fault(&self, path: &RelPath, error: &SystemError) {
         self.counters.files_failed.fetch_add(1, Ordering::Relaxed);
-        self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
         self.context.observer.event(&RunEvent::Fault { path, message: &chain(error) });
     }
 
@@ -166,10 +165,8 @@ impl Run<'_> {
     pub fn work(&self, step: &Step, buffer: &mut AlignedBuffer) -> StepEnd {
         let mut done = StagedStep::default();
         // Directories are finished children first: the plan numbers parents first.
-        let reversed = matches!(
-            step.phase,
-            orbit_core::plan::Phase::Deletions | orbit_core::plan::Phase::Directories
-        );
+        let reversed =
+            matches!(step.phase, orbit_core::plan::Phase::Deletions | orbit_core::plan::Phase::Directories);
         let groups: Box<dyn Iterator<Item = &Group>> =
             if reversed { Box::new(step.groups.iter().rev()) } else { Box::new(step.groups.iter()) };
         for group in groups {
@@ -205,7 +202,7 @@ impl Run<'_> {
             };
             self.context.progress.set_current(|| path.display().into_owned());
             match self.item(&path, item, directory.as_mut(), done, buffer) {
-                Ok(()) => {}
+                Ok(()) => self.count_done(&item.change),
                 Err(ItemFault::Stopped) => {
                     end = GroupEnd::Stopped;
                     break;
@@ -218,6 +215,13 @@ impl Run<'_> {
             done.directories.push(directory);
         }
         end
+    }
+
+    /// For the display: a file counts when it is staged, since its commit follows in one go with many others.
+    fn count_done(&self, change: &Change) {
+        if matches!(change, Change::Put { .. } | Change::Link { .. }) {
+            self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn note_fault(&self, path: &RelPath, error: &SystemError, done: &mut StagedStep) {
@@ -260,12 +264,7 @@ impl Run<'_> {
                 let pieces = if self.request.verify { pieces } else { Vec::new() };
                 match directory {
                     Some(directory) => directory.files.push((item.name.clone(), pieces)),
-                    None => done.alone.push(Staged {
-                        name,
-                        path: path.clone(),
-                        expected: *existing,
-                        pieces,
-                    }),
+                    None => done.alone.push(Staged { name, path: path.clone(), expected: *existing, pieces }),
                 }
                 Ok(())
             }
@@ -329,21 +328,23 @@ impl Run<'_> {
         if self.strict && fresh.identity() != planned.identity() {
             return Err(SystemError::Changed { path: path.clone() }.into());
         }
-        let xattrs = match self.request.xattrs {
-            true => Some(source.xattrs().map_err(SystemError::io("read the attributes of", path))?),
-            false => None,
-        };
+        let xattrs = self.request.xattrs.then(|| source.xattrs()).transpose();
+        let xattrs = xattrs.map_err(SystemError::io("read the attributes of", path))?;
         let copied = copy::copy_file(self, source.as_ref(), &fresh, existing, path, place, buffer)?;
         let mut staged = copied.staged;
-        let attributes = staged.set_attributes(&self.change(&fresh, xattrs.as_deref()));
+        let mut change = self.change(&fresh, xattrs.as_deref());
+        if let (false, Some(old)) = (self.request.permissions, existing.filter(|old| old.is_file())) {
+            // A new version of a private file stays private.
+            change.attributes.mode = old.attributes.mode;
+            change.set_mode = true;
+        }
+        let attributes = staged.set_attributes(&change);
         let after = source.metadata().map_err(SystemError::io("read", path));
         let name = staged.name().clone();
-        let result = attributes
-            .map_err(SystemError::io("set the attributes of", path))
-            .and(after)
-            .and_then(|after| match after.identity() == fresh.identity() {
-                true => Ok(()),
-                false => Err(SystemError::Changed { path: path.clone() }),
+        let result =
+            attributes.map_err(SystemError::io("set the attributes of", path)).and(after).and_then(|after| {
+                let is_same = after.identity() == fresh.identity();
+                if is_same { Ok(()) } else { Err(SystemError::Changed { path: path.clone() }) }
             });
         match result {
             Ok(()) => Ok((name, copied.pieces)),
@@ -387,7 +388,6 @@ impl Run<'_> {
         let xattrs = self.xattrs_of(self.source_name.as_ref().unwrap_or(path))?;
         self.writer.set_attributes(path, &self.change(source, xattrs.as_deref()))?;
         self.counters.files_changed.fetch_add(1, Ordering::Relaxed);
-        self.context.progress.files_done.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

@@ -46,7 +46,9 @@ impl State {
 }
 
 fn is_unwritable(error: &StoreError) -> bool {
-    use std::io::ErrorKind::{NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use std::io::ErrorKind::{
+        NotADirectory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
@@ -95,15 +97,40 @@ impl UniverseCache {
     /// Writes what is pending and makes it durable.
     pub fn flush(&self) -> Result<(), StoreError> {
         let pending = std::mem::take(&mut *self.pending());
-        self.write(pending)?;
+        self.write(&pending)?;
         self.universe.flush()
+    }
+
+    /// The standard BLAKE3 of exactly this version of a file.
+    pub fn plain(&self, identity: &FileIdentity) -> Option<ContentHash> {
+        self.universe.root(identity, PLAIN_ID).ok().flatten()
+    }
+
+    /// Takes in a standard BLAKE3.
+    pub fn store_plain(&self, identity: &FileIdentity, hash: ContentHash) {
+        self.add(CachedManifest { identity: *identity, params_id: PLAIN_ID, root: hash, chunks: None });
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().expect("gathering manifests does not panic")
     }
 
-    fn write(&self, pending: Pending) -> Result<(), StoreError> {
+    fn add(&self, manifest: CachedManifest) {
+        let full = {
+            let mut pending = self.pending();
+            pending.chunks += manifest.chunks.as_ref().map_or(0, Vec::len);
+            pending.manifests.push(manifest);
+            let is_full = pending.manifests.len() >= PENDING_MANIFESTS || pending.chunks >= PENDING_CHUNKS;
+            is_full.then(|| std::mem::take(&mut *pending))
+        };
+        if let Some(full) = full
+            && let Err(error) = self.write(&full)
+        {
+            tracing::warn!(error = chain(&error), "cannot cache manifests");
+        }
+    }
+
+    fn write(&self, pending: &Pending) -> Result<(), StoreError> {
         if !pending.manifests.is_empty() {
             self.universe.put_batch(&pending.manifests, self.opened)?;
         }
@@ -122,22 +149,12 @@ impl ManifestCache for UniverseCache {
     }
 
     fn store(&self, identity: &FileIdentity, root: ContentHash, chunks: Option<Vec<Chunk>>) {
-        let full = {
-            let mut pending = self.pending();
-            pending.chunks += chunks.as_ref().map_or(0, Vec::len);
-            let identity = *identity;
-            pending.manifests.push(CachedManifest { identity, params_id: params_id(), root, chunks });
-            let is_full =
-                pending.manifests.len() >= PENDING_MANIFESTS || pending.chunks >= PENDING_CHUNKS;
-            is_full.then(|| std::mem::take(&mut *pending))
-        };
-        if let Some(full) = full
-            && let Err(error) = self.write(full)
-        {
-            tracing::warn!(error = chain(&error), "cannot cache manifests");
-        }
+        self.add(CachedManifest { identity: *identity, params_id: params_id(), root, chunks });
     }
 }
+
+/// Stands in place of a parameter set's number for hashes of whole files without chunks.
+const PLAIN_ID: u32 = u32::MAX;
 
 fn params_id() -> u32 {
     u32::from(ORBIT_64K.id().number())

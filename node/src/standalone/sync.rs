@@ -15,7 +15,7 @@ use crate::local::jail::Jail;
 use crate::local::system::LocalSystem;
 use crate::local::writer::{LocalWriter, TrashPlace, WriterOptions, timestamp_granularity_ns};
 use orbit_core::job::Outcome;
-use orbit_core::writer::StagedName;
+use orbit_core::writer::{OrbitWriter, StagedName};
 use orbit_core::{RelPath, Summary, Totals};
 use orbit_store::{NewPlan, NewRun, PlanId, RunId, RunState};
 use std::collections::BTreeSet;
@@ -56,10 +56,16 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
     let record = RunRecord::begin(&state, "sync", request);
     let result = if totals.is_nothing_to_do() {
         settle_leftovers(&trees, &state)?;
-        Ok(RunReport { summary: summary_of(&totals, None, begun), totals, interrupted: false, faults: totals.faults })
+        Ok(RunReport {
+            summary: summary_of(&totals, None, begun),
+            totals,
+            interrupted: false,
+            faults: totals.faults,
+        })
     } else {
         let plan = sink.seal(&super::plans::encode_totals(&totals))?;
-        let result = run_plan_steps(context, request, &mut trees, &state, plan, totals, Strictness::Lenient, begun);
+        let result =
+            run_plan_steps(context, request, &mut trees, &state, plan, totals, Strictness::Lenient, begun);
         // A sync plans anew each time.
         if let Err(error) = state.jobs().remove_plan(plan) {
             tracing::warn!(error = super::error::chain(&error), "cannot remove a finished plan");
@@ -157,10 +163,7 @@ pub(super) fn run_plan_steps(
         limiter: Limiter::new(request.bandwidth.clone()),
         counters: Counters::default(),
         destination_key: key,
-        source_name: match &trees.shape {
-            Shape::File { source, .. } => Some(source.clone()),
-            Shape::Tree => None,
-        },
+        source_name: trees.shape.source_name().cloned(),
         set_owner: request.owner && Privilege::current().is_root,
         granularity_ns,
         strict: strictness == Strictness::Strict,
@@ -232,6 +235,8 @@ fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
         keep_staged: BTreeSet::new(),
     };
     let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
+    // What the killed run renamed is in place, but nobody said yet that it is safe.
+    writer.flush()?;
     writer.finish(&BTreeSet::new())?;
     let key = destination_key(&trees.destination_path);
     let mut jobs = state.jobs();
@@ -343,4 +348,3 @@ impl RunRecord {
         }
     }
 }
-

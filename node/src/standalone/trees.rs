@@ -44,6 +44,16 @@ pub enum Shape {
     },
 }
 
+impl Shape {
+    /// Name of a single file in the source's root.
+    pub const fn source_name(&self) -> Option<&RelPath> {
+        match self {
+            Self::Tree => None,
+            Self::File { source, .. } => Some(source),
+        }
+    }
+}
+
 impl Trees {
     /// Opens both endpoints. Changes nothing.
     pub fn open(request: &SyncRequest) -> Result<Self, RunError> {
@@ -170,7 +180,9 @@ pub fn root_metadata(jail: &Jail) -> Result<Metadata, RunError> {
 pub fn open_jail(path: &Path) -> Result<Jail, RunError> {
     Jail::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => RunError::NotFound { path: path.to_path_buf() },
-        io::ErrorKind::NotADirectory => RunError::WrongKind { path: path.to_path_buf(), wanted: "a directory" },
+        io::ErrorKind::NotADirectory => {
+            RunError::WrongKind { path: path.to_path_buf(), wanted: "a directory" }
+        }
         _ => path_error("open", path, source),
     })
 }
@@ -240,13 +252,15 @@ fn check_nesting(source: &Path, destination: &Path, destination_exists: bool) ->
         if destination_exists { resolve(destination)? } else { resolve(&directory_of(destination))? };
     let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     let (source_id, destination_id) = (identity(&source_path), identity(&destination_base));
-    let within = |path: &Path, id: Option<(u64, u64)>| path.ancestors().any(|a| id.is_some() && identity(a) == id);
+    let within =
+        |path: &Path, id: Option<(u64, u64)>| path.ancestors().any(|a| id.is_some() && identity(a) == id);
     let (source_path_owned, destination_owned) = (source.to_path_buf(), destination.to_path_buf());
     if destination_exists && source_id == destination_id {
         return Err(Guard::Same { destination: destination_owned, source_path: source_path_owned }.into());
     }
     if within(&destination_base, source_id) {
-        let guard = Guard::DestinationInside { destination: destination_owned, source_path: source_path_owned };
+        let guard =
+            Guard::DestinationInside { destination: destination_owned, source_path: source_path_owned };
         return Err(guard.into());
     }
     if destination_exists && within(&source_path, destination_id) {

@@ -122,8 +122,7 @@ impl Resumed {
             })?;
             run.throttle(u64::from(piece.len));
             let bytes = &buffer[..piece.len as usize];
-            let wrote =
-                run.context.progress.timed(Work::Write, || self.staged.write_at(bytes, piece.offset));
+            let wrote = run.context.progress.timed(Work::Write, || self.staged.write_at(bytes, piece.offset));
             wrote.map_err(SystemError::io("write", path))?;
             run.count_written(u64::from(piece.len));
             self.pieces.push(piece);
