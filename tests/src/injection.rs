@@ -65,8 +65,9 @@ impl Injection {
         let mut command = orbit.environment("strace");
         // Without a filter in the kernel each system call stops twice; but with it no signal is sent.
         command.args((harm != Harm::Kill).then_some("--seccomp-bpf"));
-        command.args(["-f", "-qq", "-y", "-o"]).arg(&log).args(["-e", &format!("trace={call}")]);
-        command.args(["-e", &format!("inject={call}:{harm_option}:when={when}")]);
+        // `?`: a call that this strace or machine does not know is one that is never met.
+        command.args(["-f", "-qq", "-y", "-o"]).arg(&log).args(["-e", &format!("trace=?{call}")]);
+        command.args(["-e", &format!("inject=?{call}:{harm_option}:when={when}")]);
         command.arg(orbit.binary()).args(arguments);
         let run = Running::start(command).finish();
         let met = met(&log, harm).expect("strace writes its log");

@@ -202,7 +202,8 @@ impl Tree {
             replace(&self.path(&path), &self.random.bytes(len));
         }
         for path in next.by_ref().take(few) {
-            let (mode, value) = (*self.random.pick(&[0o644, 0o600, 0o755]), self.random.bytes(4));
+            let before = fs::metadata(self.path(&path)).expect("is there").permissions().mode() & 0o777;
+            let (mode, value) = (if before == 0o600 { 0o755 } else { 0o600 }, self.random.bytes(4));
             self.mode(&path, mode);
             self.xattr(&path, "user.version", &value);
         }

@@ -6,7 +6,7 @@ use orbit_tests::content::KnownContents;
 use orbit_tests::injection::{Harm, Injection};
 use orbit_tests::orbit::{Exit, Running, sync_arguments};
 use orbit_tests::random::Random;
-use orbit_tests::report::say;
+use orbit_tests::report::{say, skipped};
 use orbit_tests::scene::Scene;
 use orbit_tests::snapshot::{Snapshot, assert_none, assert_same_tree};
 use orbit_tests::tree::Tree;
@@ -19,13 +19,13 @@ use std::{env, fs, io, thread};
 const FLAGS: [&str; 3] = ["--mirror", "--max-delete", "100"];
 const LARGE: &str = "large image";
 
-/// Kills of the random loop, and how many of them must have met a run that was writing.
-const KILLS: u64 = 200;
-const KILLS_WRITING_MIN: u64 = 100;
+/// Kills of each random loop, and how many of them must have met a run that was writing.
+const KILLS: u64 = 110;
+const KILLS_WRITING_MIN: u64 = 55;
 /// Kills before a version is let through to its end.
 const KILLS_A_VERSION: u64 = 10;
 /// However slow the machine is, the loop ends, once it has enough kills.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The next version of a mixed source: small files, and a large one that is rewritten or changed here and there.
 fn evolve(tree: &mut Tree, random: &mut Random, version: u64) {
@@ -66,10 +66,21 @@ fn kill_and_judge(
 }
 
 #[test]
-fn random_kills_leave_old_or_new_and_the_next_run_completes() {
-    let seed = Random::seed_or(20_261_124);
+fn random_kills_on_disk_leave_old_or_new_and_the_next_run_completes() {
+    random_kills(&Scene::new(), "on disk", Random::seed_or(20_261_124));
+}
+
+#[test]
+fn random_kills_in_memory_leave_old_or_new_and_the_next_run_completes() {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        return skipped("kills in memory", "there is no /dev/shm");
+    }
+    random_kills(&Scene::below(memory), "in memory", Random::seed_or(9_301));
+}
+
+fn random_kills(scene: &Scene, place: &str, seed: u64) {
     let mut random = Random::new(seed);
-    let scene = Scene::new();
     let mut tree = scene.mixed_source(seed, 120);
     tree.file(LARGE, 32 << 20);
     let begun = Instant::now();
@@ -85,9 +96,16 @@ fn random_kills_leave_old_or_new_and_the_next_run_completes() {
         evolve(&mut tree, &mut random, version);
         let new = Snapshot::take_knowing(&scene.source, &mut known).as_copied();
         let between = Between { old, new };
-        for _ in 0..KILLS_A_VERSION {
-            let delay = Duration::from_micros(random.below(whole.as_micros() as u64));
-            let run = scene.start_sync(&FLAGS);
+        // Now and then slowly enough that the large file has a checkpoint, from which the next run goes on.
+        let is_slow = version.is_multiple_of(6);
+        for _ in 0..if is_slow { 1 } else { KILLS_A_VERSION } {
+            let (flags, delay) = if is_slow {
+                ([&FLAGS[..], &["--bwlimit", "6M"]].concat(), random.between(3_200_000, 4_000_000))
+            } else {
+                (FLAGS.to_vec(), random.below(whole.as_micros() as u64))
+            };
+            let delay = Duration::from_micros(delay);
+            let run = scene.start_sync(&flags);
             if kill_and_judge(run, delay, &scene.destination, &between, &mut known) {
                 kills.sent += 1;
                 kills.writing += u64::from(scene.destination.join(STAGE).exists());
@@ -104,7 +122,11 @@ fn random_kills_leave_old_or_new_and_the_next_run_completes() {
         // Later versions have the delays that this machine and this amount of change need.
         whole = (whole + begun.elapsed()) / 2;
     }
-    say(&format!("kill loop, seed {seed}: {kills:?} over {version} versions in {:?}", begun.elapsed()));
+    say(&format!(
+        "random kills {place}, seed {seed}: {kills:?} over {version} versions in {:?}",
+        begun.elapsed()
+    ));
+    assert!(kills.resumed_bytes > 0, "nothing was ever resumed");
     assert!(kills.writing >= KILLS_WRITING_MIN, "too few kills met a run that was writing: {kills:?}");
 }
 
@@ -142,7 +164,7 @@ fn kills_of_a_first_copy_leave_nothing_half_done() {
 }
 
 /// System calls that change something, by the names of all machines Orbit runs on.
-const CALLS: [&str; 24] = [
+const CALLS: [&str; 25] = [
     "openat",
     "write",
     "pwrite64",
@@ -160,11 +182,12 @@ const CALLS: [&str; 24] = [
     "mknodat",
     "unlinkat",
     "fchmod",
-    "fchmodat2",
+    "fchmodat",
     "fchown",
     "fchownat",
     "utimensat",
     "fsetxattr",
+    "setxattr",
     "ioctl",
     "close",
 ];

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use orbit_tests::between::STAGE;
+use orbit_tests::orbit::Exit;
 use orbit_tests::report::say;
 use orbit_tests::scene::Scene;
 use orbit_tests::snapshot::Snapshot;
@@ -31,7 +32,8 @@ fn staged_bytes(scene: &Scene) -> u64 {
 /// Kills a run of `LARGE` when about two thirds of it were written.
 fn kill_in_the_middle(scene: &Scene) {
     let len = fs::metadata(scene.source.join(LARGE)).expect("is there").len();
-    let mut run = scene.start_sync(&["--bwlimit", "100M"]);
+    // Slowly enough that checkpoints are written on the way.
+    let mut run = scene.start_sync(&["--bwlimit", &format!("{}B", len / 5)]);
     until("two thirds are written", || run.written_bytes() >= len * 2 / 3 || !run.is_running());
     assert!(run.is_running(), "the run ended before it could be killed");
     let (was_killed, _) = run.kill();
@@ -49,6 +51,18 @@ fn a_large_file_is_gone_on_with() {
     say(&format!("resume: {} MiB reused, {} MiB written", reused >> 20, written >> 20));
     assert!(reused > 0, "{run}");
     assert!(reused + written <= LARGE_LEN as u64 + (1 << 20), "{run}");
+}
+
+#[test]
+fn an_interrupted_run_is_gone_on_with() {
+    let scene = Scene::new();
+    scene.source_tree().file(LARGE, LARGE_LEN / 4);
+    let mut run = scene.start_sync(&["--bwlimit", "32M"]);
+    until("half is written", || run.written_bytes() >= LARGE_LEN as u64 / 8 || !run.is_running());
+    run.interrupt();
+    run.finish().expect(Exit::Partial);
+    let run = scene.sync_whole(&[]);
+    assert!(run.count("bytes_reused") > 0, "{run}");
 }
 
 #[test]

@@ -44,9 +44,9 @@ fn links_planted_at_every_level_are_replaced_not_followed() {
             let (outside, before) = canary(&scene);
             let destination = scene.destination_tree();
             let link = destination.path(place);
-            fs::create_dir_all(link.parent().expect("lies in a directory")).expect("makes a directory");
             for target in [outside.clone(), outside.join("file"), outside.join("would be new")] {
                 orbit_tests::tree::remove(&link);
+                fs::create_dir_all(link.parent().expect("lies in a directory")).expect("makes a directory");
                 symlink(&target, &link).expect("links");
                 let run = scene.sync(flags);
                 assert_eq!(run.code(), Some(0), "{place} to {}\n{run}", target.display());

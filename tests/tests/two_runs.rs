@@ -10,7 +10,10 @@ use std::path::Path;
 
 /// A run that takes some seconds, caught while it writes.
 fn slow_run(scene: &Scene, destination: &Path) -> Running {
-    let mut run = scene.orbit.start_sync(&scene.source, destination, &["--bwlimit", "4M"]);
+    while_it_writes(scene.orbit.start_sync(&scene.source, destination, &["--bwlimit", "4M"]), destination)
+}
+
+fn while_it_writes(mut run: Running, destination: &Path) -> Running {
     let lock = destination.join(STAGE).join("lock");
     until("the first run writes", || lock.exists() || !run.is_running());
     assert!(run.is_running(), "the first run ended at once");
@@ -81,7 +84,10 @@ fn a_killed_run_blocks_nobody() {
 #[test]
 fn an_interrupted_run_stops_cleanly_and_says_how_to_go_on() {
     let scene = scene();
-    let run = slow_run(&scene, &scene.destination);
+    // Without --json, for a person.
+    let arguments = ["sync".as_ref(), scene.source.as_os_str(), scene.destination.as_os_str()];
+    let run = Running::start(scene.orbit.command(arguments.into_iter().chain(["--bwlimit=4M".as_ref()])));
+    let run = while_it_writes(run, &scene.destination);
     run.interrupt();
     let run = run.finish();
     assert!(matches!(run.code(), Some(3 | 130)), "{run}");

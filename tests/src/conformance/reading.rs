@@ -1,0 +1,300 @@
+//! What every [`OrbitSystem`] does.
+
+use super::{Check, rel};
+use crate::tree::Tree;
+use orbit_core::filter::{KeepAll, PathFilter};
+use orbit_core::system::{ChunkDetail, OrbitSystem, ScanOptions, SystemError};
+use orbit_core::{ByteRange, ContentHash, EntryKind, Listing, RelPath};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Opens an implementation on a directory.
+pub type Open = dyn Fn(&Path) -> Box<dyn OrbitSystem>;
+
+/// The suite.
+pub const SUITE: &[Check<Open>] = &[
+    ("a scan gives everything once, in order, with its metadata", scans_in_order),
+    ("a scan starts where it is told and stops where it is told", scans_parts),
+    ("a scan leaves out what is filtered and what is Orbit's own", scans_filtered),
+    ("one path's metadata, link text and attributes", describes_one_path),
+    ("headers are as long as asked for, or as there is", reads_headers),
+    ("hashes are BLAKE3 of the bytes asked for", hashes_ranges),
+    ("chunks cover a file and identify it", chunks_files),
+    ("an open file reads anywhere and knows its holes", reads_files),
+    ("only regular files are opened, and nothing blocks", refuses_other_kinds),
+    ("a symbolic link on the way leads nowhere", follows_no_links),
+    ("what is missing is not found", finds_nothing_missing),
+];
+
+const BLAKE3_OF_ABC: &str = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
+const BLAKE3_OF_NOTHING: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
+fn everything() -> ScanOptions {
+    ScanOptions { start: RelPath::root(), filter: Arc::new(KeepAll), one_file_system: false, threads: 2 }
+}
+
+fn listings(system: &dyn OrbitSystem, options: &ScanOptions) -> Vec<Listing> {
+    let mut scan = system.scan(options).expect("starts to scan");
+    let mut listings = Vec::new();
+    while let Some(next) = scan.next() {
+        listings.push(next.expect("reads a directory"));
+    }
+    listings
+}
+
+fn paths(listings: &[Listing]) -> Vec<String> {
+    let of = |listing: &Listing| -> Vec<String> {
+        let names = listing.iter().map(|(name, _)| listing.path.join(name).expect("a plain name"));
+        names.map(|path| String::from_utf8_lossy(path.as_bytes()).into_owned()).collect()
+    };
+    listings.iter().flat_map(of).collect()
+}
+
+fn scans_in_order(root: &Path, open: &Open) {
+    Tree::mixed(root, 41, 80);
+    let system = open(root);
+    let listings = listings(&*system, &everything());
+    assert!(listings.windows(2).all(|pair| pair[0].path < pair[1].path), "directories are out of order");
+    let mut seen = BTreeMap::new();
+    for listing in &listings {
+        let names: Vec<&[u8]> = listing.iter().map(|(name, _)| name).collect();
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "names are out of order in {}", listing.path);
+        for (name, metadata) in listing.iter() {
+            let path = listing.path.join(name).expect("a plain name");
+            assert!(seen.insert(path.as_bytes().to_vec(), *metadata).is_none(), "{path} comes twice");
+        }
+    }
+    let mut expected = crate::snapshot::Snapshot::take(root).entries;
+    expected.remove(&Vec::new());
+    assert_eq!(seen.len(), expected.len());
+    for (path, picture) in expected {
+        let metadata = seen.get(&path).expect("every entry comes");
+        let attributes = metadata.attributes;
+        assert_eq!(
+            (attributes.mode, attributes.uid, attributes.gid),
+            (picture.mode, picture.uid, picture.gid)
+        );
+        assert_eq!((attributes.mtime.seconds, i64::from(attributes.mtime.nanos)), picture.mtime);
+        assert_eq!((metadata.dev, metadata.ino), picture.inode);
+        assert_eq!(metadata.is_directory(), picture.is_directory());
+        assert_eq!(*metadata, system.metadata(&rel(path)).expect("is there"));
+    }
+}
+
+fn scans_parts(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 42);
+    for path in ["a/1", "a/b/2", "a/b/c/3", "d/4", "d/e/5"] {
+        tree.write(path, path);
+    }
+    let system = open(root);
+    let below_a = listings(&*system, &ScanOptions { start: rel("a"), ..everything() });
+    assert_eq!(paths(&below_a), ["a/1", "a/b", "a/b/2", "a/b/c", "a/b/c/3"]);
+    let mut scan = system.scan(&everything()).expect("starts to scan");
+    let mut seen = Vec::new();
+    while let Some(next) = scan.next() {
+        let listing = next.expect("reads a directory");
+        if listing.path == rel("a") {
+            scan.prune(&rel("a/b"));
+        }
+        seen.push(listing);
+    }
+    assert_eq!(paths(&seen), ["a", "d", "a/1", "a/b", "d/4", "d/e", "d/e/5"]);
+    assert!(system.scan(&ScanOptions { start: rel("a/1"), ..everything() }).is_err(), "a file is no start");
+}
+
+/// Leaves out `target` directories and `*.tmp`.
+struct Leaving;
+
+impl PathFilter for Leaving {
+    fn excludes(&self, path: &RelPath, is_directory: bool) -> bool {
+        let name = path.name().unwrap_or_default();
+        (is_directory && name == b"target") || name.ends_with(b".tmp")
+    }
+}
+
+fn scans_filtered(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 43);
+    for path in ["kept", "a.tmp", "target/x", "deep/target/y", "deep/b.tmp", "deep/target.txt"] {
+        tree.write(path, path);
+    }
+    for path in [".orbit-stage/w0/0", ".orbit-trash/run/file", "deep/.orbit-stage/lock"] {
+        tree.write(path, path);
+    }
+    let options = ScanOptions { filter: Arc::new(Leaving), ..everything() };
+    assert_eq!(paths(&listings(&*open(root), &options)), ["deep", "kept", "deep/target.txt"]);
+}
+
+fn describes_one_path(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 44);
+    tree.write("dir/file", "12345");
+    tree.symlink("link", "any text, \u{fc}");
+    tree.fifo("pipe");
+    let system = open(root);
+    let file = system.metadata(&rel("dir/file")).expect("is there");
+    assert_eq!((file.kind, file.size), (EntryKind::File, 5));
+    assert_eq!(system.metadata(&rel("dir")).expect("is there").kind, EntryKind::Directory);
+    assert_eq!(system.metadata(&RelPath::root()).expect("is there").kind, EntryKind::Directory);
+    assert_eq!(system.metadata(&rel("link")).expect("is there").kind, EntryKind::Symlink);
+    assert_eq!(system.metadata(&rel("pipe")).expect("is there").kind, EntryKind::Fifo);
+    assert_eq!(system.read_link(&rel("link")).expect("reads"), "any text, \u{fc}".as_bytes());
+    assert!(system.read_link(&rel("dir/file")).is_err());
+    assert_eq!(system.xattrs(&rel("dir/file")).expect("reads"), []);
+    if tree.xattr("dir/file", "user.b", b"2") && tree.xattr("dir/file", "user.a", b"") {
+        let mut xattrs = system.xattrs(&rel("dir/file")).expect("reads");
+        xattrs.sort();
+        let pairs: Vec<_> = xattrs.iter().map(|x| (x.name.as_slice(), x.value.as_slice())).collect();
+        assert_eq!(pairs, [(&b"user.a"[..], &b""[..]), (b"user.b", b"2")]);
+    }
+}
+
+fn reads_headers(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 45);
+    tree.write("file", "0123456789");
+    tree.write("empty", "");
+    let system = open(root);
+    let header = |path: &str, len| system.read_header(&rel(path), len).expect("reads");
+    assert_eq!(header("file", 4), b"0123");
+    assert_eq!(header("file", 0), b"");
+    assert_eq!(header("file", 100), b"0123456789");
+    assert_eq!(header("empty", 100), b"");
+    assert!(system.read_header(&RelPath::root(), 1).is_err());
+}
+
+fn hashes_ranges(root: &Path, open: &Open) {
+    let mut tree = Tree::at(root, 46);
+    tree.write("abc", "xxabcyy");
+    tree.file("large", 3_000_000);
+    let content = std::fs::read(tree.path("large")).expect("reads");
+    tree.write("part", &content[1_000_001..2_500_002]);
+    let system = open(root);
+    let hash = |path: &str, offset, len| {
+        system.hash_range(&rel(path), ByteRange::new(offset, len).expect("a range")).expect("hashes")
+    };
+    let text = |hash: ContentHash| hash.to_string();
+    assert_eq!(text(hash("abc", 2, 3)), BLAKE3_OF_ABC);
+    assert_eq!(text(hash("abc", 7, 0)), BLAKE3_OF_NOTHING);
+    assert_eq!(hash("large", 1_000_001, 1_500_001), hash("part", 0, 1_500_001));
+    assert_ne!(hash("large", 1_000_002, 1_500_001), hash("part", 0, 1_500_001));
+    let beyond = ByteRange::new(5, 100).expect("a range");
+    let whole_rest = ByteRange::new(5, 2).expect("a range");
+    if let Ok(hashed) = system.hash_range(&rel("abc"), beyond) {
+        assert_eq!(hashed, system.hash_range(&rel("abc"), whole_rest).expect("hashes"), "bytes from nowhere");
+    }
+}
+
+fn chunks_files(root: &Path, open: &Open) {
+    let mut tree = Tree::at(root, 47);
+    tree.file("file", 2_000_000);
+    let mut content = std::fs::read(tree.path("file")).expect("reads");
+    tree.write("twin", &content);
+    content[1_234_567] ^= 1;
+    tree.write("other", &content);
+    tree.write("empty", "");
+    tree.sparse("sparse", 5 << 20, &[1 << 20]);
+    let system = open(root);
+    let chunks = |path: &str| {
+        let mut chunks = Vec::new();
+        let detail = ChunkDetail::Chunks;
+        let identity = system.chunk(&rel(path), detail, &mut |chunk| chunks.push(chunk)).expect("chunks");
+        (identity, chunks)
+    };
+    for (path, len) in [("file", 2_000_000), ("empty", 0), ("sparse", 5 << 20)] {
+        let (identity, chunks) = chunks(path);
+        let mut offset = 0;
+        for chunk in &chunks {
+            let range = ByteRange::new(offset, chunk.len.into()).expect("a range");
+            assert_eq!(
+                system.hash_range(&rel(path), range).expect("hashes"),
+                chunk.hash,
+                "{path} at {offset}"
+            );
+            offset += u64::from(chunk.len);
+        }
+        assert_eq!(offset, len, "chunks of {path} do not cover it");
+        let mut none = |_| panic!("chunks nobody asked for");
+        let root_only = system.chunk(&rel(path), ChunkDetail::RootOnly, &mut none).expect("chunks");
+        assert_eq!(identity, root_only);
+    }
+    assert_eq!(chunks("file").0, chunks("twin").0);
+    assert_ne!(chunks("file").0, chunks("other").0);
+    let shared = chunks("other").1.iter().filter(|chunk| chunks("file").1.contains(chunk)).count();
+    assert!(shared > 0, "one changed bit changes every chunk");
+}
+
+fn reads_files(root: &Path, open: &Open) {
+    let mut tree = Tree::at(root, 48);
+    tree.write("file", "0123456789");
+    tree.sparse("sparse", 4 << 20, &[2 << 20]);
+    let system = open(root);
+    let file = system.open(&rel("file")).expect("opens");
+    let mut buffer = [0; 4];
+    assert_eq!(file.read_at(&mut buffer, 3).expect("reads"), 4);
+    assert_eq!(&buffer, b"3456");
+    assert_eq!(file.read_at(&mut buffer, 8).expect("reads"), 2);
+    assert_eq!(file.read_at(&mut buffer, 10).expect("reads"), 0);
+    assert_eq!(file.read_at(&mut buffer, 1 << 40).expect("reads"), 0);
+    assert_eq!(file.metadata().expect("is open"), system.metadata(&rel("file")).expect("is there"));
+    let sparse = system.open(&rel("sparse")).expect("opens");
+    let on_disk = std::fs::metadata(tree.path("sparse")).expect("is there");
+    if on_disk.blocks() * 512 < on_disk.len() / 2 {
+        let data = sparse.next_data(0).expect("asks").expect("there are some");
+        assert!(data.offset() <= 2 << 20 && data.end() >= (2 << 20) + 3000, "{data:?}");
+        assert!(data.offset() > 0 && data.end() < 4 << 20, "holes are data: {data:?}");
+        assert_eq!(sparse.next_data(data.end()).expect("asks"), None);
+    }
+    assert_eq!(file.next_data(10).expect("asks"), None);
+    // What is open stays what it was.
+    tree.remove("file");
+    assert_eq!(file.read_at(&mut buffer, 0).expect("reads"), 4);
+}
+
+fn refuses_other_kinds(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 49);
+    tree.write("file", "1");
+    tree.fifo("pipe");
+    tree.directory("dir");
+    tree.symlink("link", "file");
+    let system = open(root);
+    for path in ["pipe", "dir", "link"] {
+        let refused = system.open(&rel(path));
+        assert!(
+            matches!(refused, Err(SystemError::WrongKind { .. } | SystemError::Escapes { .. })),
+            "{path} was opened"
+        );
+        assert!(system.read_header(&rel(path), 10).is_err(), "{path} was read");
+        assert!(system.hash_range(&rel(path), ByteRange::first(1)).is_err(), "{path} was hashed");
+        assert!(system.chunk(&rel(path), ChunkDetail::RootOnly, &mut |_| ()).is_err(), "{path} was chunked");
+    }
+}
+
+fn follows_no_links(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 50);
+    tree.write("outside/secret", "from outside");
+    tree.directory("inside");
+    tree.symlink("inside/link", "../outside");
+    tree.symlink("inside/absolute", tree.path("outside"));
+    let system = open(&tree.path("inside"));
+    for path in ["link/secret", "absolute/secret"] {
+        let path = rel(path);
+        assert!(system.open(&path).is_err(), "{path} was opened");
+        assert!(system.metadata(&path).is_err(), "{path} was looked at");
+        assert!(system.read_header(&path, 4).is_err(), "{path} was read");
+    }
+    assert_eq!(paths(&listings(&*system, &everything())), ["absolute", "link"]);
+    assert!(system.scan(&ScanOptions { start: rel("link"), ..everything() }).is_err());
+}
+
+fn finds_nothing_missing(root: &Path, open: &Open) {
+    Tree::at(root, 51).write("file", "1");
+    let system = open(root);
+    for path in ["missing", "missing/deep", "dir/missing"] {
+        let path = rel(path);
+        assert!(system.metadata(&path).expect_err("is missing").is_not_found());
+        assert!(system.open(&path).err().expect("is missing").is_not_found());
+        assert!(system.read_link(&path).expect_err("is missing").is_not_found());
+    }
+    // A file is no directory.
+    assert!(system.metadata(&rel("file/below")).is_err());
+}
