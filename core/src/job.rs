@@ -11,18 +11,20 @@
 //! - a step is committed only after a flush that began when it was staged;
 //! - a step is recorded as done only after a flush that began when it was committed;
 //! - a step of which anything failed is never recorded, so that no later run of the plan takes it for done and deletes;
+//!   nor is, after any fault, that directories got their attributes;
 //! - a phase begins only when every step of the one before is recorded, or durable as far as it did not fail;
 //! - deletions run one after another, in order: what is in a directory goes before it;
 //! - nothing is deleted after a fault;
+//! - but for a failed flush, a run ends only when everything it changed is durable, half a step included;
 //! - a crash at any point loses only work, never a record: what was not recorded runs again.
 
 use crate::plan::{Phase, StepId};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Staged bytes after which a group is flushed and committed.
-pub const GROUP_BYTES: u64 = 256 << 20;
+pub const GROUP_BYTES: u64 = 1 << 30;
 /// Staged items after which a group is flushed and committed.
-pub const GROUP_ITEMS: u64 = 8192;
+pub const GROUP_ITEMS: u64 = 65_536;
 /// No more steps are run while this many groups' worth waits for a flush.
 const GROUPS_WAITING_MAX: u64 = 4;
 /// Steps fetched at a time, a worker.
@@ -54,7 +56,8 @@ pub enum Event {
         /// Items that failed.
         faults: u64,
     },
-    /// A worker gave a step up half-way because of [`Event::Stop`] or [`Event::NoSpace`]. It stays to be done.
+    /// A worker gave a step up half-way because of [`Event::Stop`] or [`Event::NoSpace`]. It stays to be done; what it
+    /// applied in place is made durable.
     GaveUp(StepId),
     /// Everything written before the flush began is durable.
     Flushed,
@@ -142,6 +145,8 @@ pub struct Job {
     settling: Settling,
     /// In place, but not yet durable there.
     committed: Vec<StepId>,
+    /// A step that was given up may have changed something in place since the last flush began.
+    half_done: bool,
     /// Of those that are not recorded yet: steps of which something failed.
     failed: BTreeSet<StepId>,
     faults: u64,
@@ -162,6 +167,7 @@ impl Job {
             staged_weight: Weight::default(),
             settling: Settling::Idle,
             committed: Vec::new(),
+            half_done: false,
             failed: BTreeSet::new(),
             faults,
             ending: None,
@@ -201,7 +207,10 @@ impl Job {
                     self.committed.push(step);
                 }
             }
-            Event::GaveUp(_) => self.running -= 1,
+            Event::GaveUp(_) => {
+                self.running -= 1;
+                self.half_done = self.ending != Some(Outcome::NotDurable);
+            }
             Event::Flushed => self.flushed(&mut commands),
             Event::Committed { faults } => {
                 self.faults += faults;
@@ -220,6 +229,7 @@ impl Job {
                 self.settling = Settling::Idle;
                 self.staged.clear();
                 self.committed.clear();
+                self.half_done = false;
             }
         }
         self.advance(&mut commands);
@@ -240,6 +250,10 @@ impl Job {
             return;
         };
         names.retain(|step| !self.failed.remove(step));
+        if self.phase == Phase::Directories && self.faults > 0 {
+            // Doing what failed, in a later run, moves the directories' times again.
+            names.clear();
+        }
         if !names.is_empty() {
             commands.push(Command::Record(names));
         }
@@ -290,9 +304,9 @@ impl Job {
             return;
         }
         let is_full = self.staged_weight.bytes >= GROUP_BYTES || self.staged_weight.items >= GROUP_ITEMS;
-        let is_last =
-            self.running == 0 && self.is_drained() && !(self.staged.is_empty() && self.committed.is_empty());
+        let is_last = self.running == 0 && self.is_drained() && !self.is_durable();
         if is_full || is_last {
+            self.half_done = false;
             self.staged_weight = Weight::default();
             let group = std::mem::take(&mut self.staged);
             let names = std::mem::take(&mut self.committed);
@@ -307,11 +321,12 @@ impl Job {
     }
 
     fn is_phase_over(&self) -> bool {
-        self.running == 0
-            && self.is_drained()
-            && self.settling == Settling::Idle
-            && self.staged.is_empty()
-            && self.committed.is_empty()
+        self.running == 0 && self.is_drained() && self.settling == Settling::Idle && self.is_durable()
+    }
+
+    /// Whether nothing waits for a flush.
+    fn is_durable(&self) -> bool {
+        self.staged.is_empty() && self.committed.is_empty() && !self.half_done
     }
 
     fn end_phase(&mut self, commands: &mut Vec<Command>) {

@@ -32,6 +32,8 @@ pub struct Harness {
     staged: BTreeMap<StepId, Promise>,
     /// In place, likewise.
     in_place: BTreeMap<StepId, Promise>,
+    /// What steps that were given up had done in place.
+    half_done: Option<Promise>,
     /// Something of them failed.
     failed: BTreeSet<StepId>,
     /// Failed in part, and durable as far as they did not.
@@ -63,6 +65,7 @@ impl Harness {
             in_flight: InFlight::Nothing,
             staged: BTreeMap::new(),
             in_place: BTreeMap::new(),
+            half_done: None,
             failed: BTreeSet::new(),
             settled: BTreeSet::new(),
             fetched_phase: None,
@@ -122,13 +125,18 @@ impl Harness {
                 let into = if self.job.phase().is_staged() { &mut self.staged } else { &mut self.in_place };
                 into.insert(*step, Promise::Volatile);
             }
-            Event::GaveUp(step) => self.running.retain(|other| other != step),
+            Event::GaveUp(step) => {
+                self.running.retain(|other| other != step);
+                self.half_done = Some(Promise::Volatile);
+            }
             Event::Flushed => {
                 self.in_flight = InFlight::Nothing;
                 self.promise(Promise::Flushing, Promise::Durable);
                 let failed = &self.failed;
-                let is_settled =
-                    |step: &StepId, promise: &Promise| *promise == Promise::Durable && failed.contains(step);
+                let is_left_open = self.job.phase() == Phase::Directories && self.faults > 0;
+                let is_settled = |step: &StepId, promise: &Promise| {
+                    *promise == Promise::Durable && (is_left_open || failed.contains(step))
+                };
                 let settled = self.in_place.extract_if(.., |step, promise| is_settled(step, promise));
                 self.settled.extend(settled.map(|(step, _)| step));
             }
@@ -153,7 +161,7 @@ impl Harness {
     }
 
     fn promise(&mut self, from: Promise, to: Promise) {
-        let all = self.staged.values_mut().chain(self.in_place.values_mut());
+        let all = self.staged.values_mut().chain(self.in_place.values_mut()).chain(&mut self.half_done);
         all.filter(|promise| **promise == from).for_each(|promise| *promise = to);
     }
 
@@ -231,6 +239,8 @@ impl Harness {
         assert!(self.running.is_empty(), "workers are done at the end");
         assert_eq!(outcome, self.ending.unwrap_or(Outcome::Complete), "the end says why");
         if outcome != Outcome::NotDurable {
+            let is_durable = self.half_done.is_none_or(|promise| promise == Promise::Durable);
+            assert!(is_durable, "half a step is durable at the end");
             assert!(
                 self.staged.is_empty() && self.in_place.is_empty(),
                 "what was staged is settled at the end"
