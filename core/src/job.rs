@@ -22,9 +22,9 @@ use crate::plan::{Phase, StepId};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Staged bytes after which a group is flushed and committed.
-pub const GROUP_BYTES: u64 = 1 << 30;
+pub const GROUP_BYTES: u64 = 512 << 20;
 /// Staged items after which a group is flushed and committed.
-pub const GROUP_ITEMS: u64 = 65_536;
+pub const GROUP_ITEMS: u64 = 32_768;
 /// No more steps are run while this many groups' worth waits for a flush.
 const GROUPS_WAITING_MAX: u64 = 4;
 /// Steps fetched at a time, a worker.

@@ -162,7 +162,7 @@ pub enum SystemError {
         path: RelPath,
     },
     /// A directory that would have to make way holds something.
-    #[error("{path} is a directory that is not empty; only --mirror removes it")]
+    #[error("{path} is a directory that still holds something, so nothing can take its place")]
     Occupied {
         /// The path.
         path: RelPath,

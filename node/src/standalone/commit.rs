@@ -23,7 +23,7 @@ impl Run<'_> {
 
     fn commit_directory(&self, directory: &StagedDirectory, buffer: &mut AlignedBuffer) -> u64 {
         let mut faults = 0;
-        let mut lost = Vec::new();
+        let mut lost = directory.failed.clone();
         for (name, pieces) in &directory.files {
             let staged = directory.name.0.join(name).map(StagedName);
             let path = directory.path.join(name).expect("the planner joined it before");
@@ -31,8 +31,13 @@ impl Run<'_> {
             if let Err(error) = checked {
                 faults += 1;
                 self.fault(&path, &error);
-                lost.push(name);
+                lost.push(name.clone());
             }
+        }
+        if let Some(name) = lost.iter().find(|name| self.is_still_staged(directory, name)) {
+            // Renaming the directory would put it in place.
+            let path = directory.path.join(name).unwrap_or_default();
+            return faults + self.give_up_directory(directory, &SystemError::Corrupt { path });
         }
         let committed = self.writer.commit_directory(
             &directory.name,
@@ -46,18 +51,26 @@ impl Run<'_> {
                     self.fault(&directory.path.join(name).unwrap_or_default(), error);
                 }
                 let failed = failed.len() as u64;
-                let done = (directory.files.len() - lost.len()) as u64 - failed;
+                let done = directory.files.len() as u64 - faults - failed;
                 self.counters.files_new.fetch_add(done, Ordering::Relaxed);
                 faults + failed
             }
-            Err(error) => {
-                self.writer.discard(&directory.name);
-                let inside = directory.files.len() as u64;
-                self.counters.files_failed.fetch_add(inside, Ordering::Relaxed);
-                self.fault(&directory.path, &error);
-                faults + inside + 1
-            }
+            Err(error) => faults + self.give_up_directory(directory, &error),
         }
+    }
+
+    fn give_up_directory(&self, directory: &StagedDirectory, error: &SystemError) -> u64 {
+        self.writer.discard(&directory.name);
+        let inside = directory.files.len() as u64;
+        self.counters.files_failed.fetch_add(inside, Ordering::Relaxed);
+        self.fault(&directory.path, error);
+        inside + 1
+    }
+
+    /// Whether something that was thrown away is there all the same, because removing it failed too.
+    fn is_still_staged(&self, directory: &StagedDirectory, name: &[u8]) -> bool {
+        let staged = directory.name.0.join(name).map(StagedName);
+        staged.is_ok_and(|staged| !matches!(self.writer.reopen_staged(&staged), Ok(None)))
     }
 
     fn commit_alone(&self, staged: &Staged, buffer: &mut AlignedBuffer) -> u64 {

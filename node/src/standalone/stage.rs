@@ -88,6 +88,8 @@ pub(super) struct StagedDirectory {
     pub expected: Option<Metadata>,
     /// Files in it: name, and what was copied.
     pub files: Vec<(Vec<u8>, Vec<Piece>)>,
+    /// Names of what failed half-way. It was thrown away; should it still be there, the directory must not be used.
+    pub failed: Vec<Vec<u8>>,
 }
 
 /// What staging a step left to commit, in order.
@@ -207,7 +209,12 @@ impl Run<'_> {
                     end = GroupEnd::Stopped;
                     break;
                 }
-                Err(ItemFault::Failed(error)) => self.note_fault(&path, &error, done),
+                Err(ItemFault::Failed(error)) => {
+                    self.note_fault(&path, &error, done);
+                    if let Some(directory) = &mut directory {
+                        directory.failed.push(item.name.clone());
+                    }
+                }
             }
         }
         if let Some(directory) = directory {
@@ -241,6 +248,7 @@ impl Run<'_> {
             path: group.directory.clone(),
             expected: existing.copied(),
             files: Vec::new(),
+            failed: Vec::new(),
         })
     }
 

@@ -1,9 +1,10 @@
 //! [`sync`] and [`dry_run`], and the part that a stored plan shares with them.
 
-use super::error::RunError;
+use super::error::{RunError, chain};
 use super::execute::execute;
 use super::guards;
 use super::limiter::Limiter;
+use super::observer::RunEvent;
 use super::planning::{StoredPlan, Told, announce, plan_trees};
 use super::progress::RunPhase;
 use super::request::{SyncRequest, Trash};
@@ -52,7 +53,7 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
     let totals = plan_trees(context, request, &trees, &mut sink)?;
     guards::check(request, &trees, &totals)?;
     announce(&totals, &context.progress);
-    context.observer.event(&super::observer::RunEvent::Planned(&totals));
+    context.observer.event(&RunEvent::Planned(&totals));
     let record = RunRecord::begin(&state, "sync", request);
     let result = if totals.is_nothing_to_do() {
         settle_leftovers(&trees, &state)?;
@@ -68,7 +69,7 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
             run_plan_steps(context, request, &mut trees, &state, plan, totals, Strictness::Lenient, begun);
         // A sync plans anew each time.
         if let Err(error) = state.jobs().remove_plan(plan) {
-            tracing::warn!(error = super::error::chain(&error), "cannot remove a finished plan");
+            tracing::warn!(error = chain(&error), "cannot remove a finished plan");
         }
         result
     };
@@ -83,7 +84,7 @@ pub fn dry_run(context: &Context, request: &SyncRequest) -> Result<RunReport, Ru
     let trees = Trees::open(request)?;
     let totals = plan_trees(context, request, &trees, &mut Told(context.observer.as_ref()))?;
     guards::check(request, &trees, &totals)?;
-    context.observer.event(&super::observer::RunEvent::Planned(&totals));
+    context.observer.event(&RunEvent::Planned(&totals));
     let mut summary = summary_of(&totals, None, begun);
     summary.files_new = totals.files_new;
     summary.files_changed = totals.files_changed + totals.files_attributes;
@@ -101,6 +102,14 @@ pub(super) fn open_trees(context: &Context, request: &SyncRequest) -> Result<Tre
     }
     if let Some(jail) = &trees.destination {
         begin_error(&trees, LocalWriter::check_idle(jail))?;
+        if has_stage_area(&trees) {
+            // A killed run may have renamed what nobody made durable yet, and the plan will count on it.
+            rustix::fs::syncfs(jail.root_fd()).map_err(|errno| RunError::Path {
+                operation: "flush",
+                path: trees.destination_path.clone(),
+                source: errno.into(),
+            })?;
+        }
     }
     Ok(trees)
 }
@@ -179,25 +188,28 @@ pub(super) fn run_plan_steps(
     let mut summary = summary_of(&totals, Some(&run.counters), begun);
     context.progress.set_phase(RunPhase::Flushing);
     drop(run);
-    let finished = writer.finish(&kept);
+    // Only what ended with a flush may take its stage area away: found by the next run, it says that there is something
+    // to make durable.
+    let is_durable = matches!(&executed, Ok((outcome, ..)) if *outcome != Outcome::NotDurable);
+    let finished = if is_durable { writer.finish(&kept) } else { Ok(()) };
     restore_times(&jail, trees, &totals, root_times.as_ref());
-    let (outcome, faults, cause) = executed?;
+    let (outcome, mut faults, cause) = executed?;
+    if let Err(error) = finished {
+        // All is in place and safe; what could not be swept is swept by the next run.
+        faults += 1;
+        let path = error.path().clone();
+        context.observer.event(&RunEvent::Fault { path: &path, message: &chain(&error) });
+    }
     summary.elapsed_ms = begun.elapsed().as_millis() as u64;
     let report = RunReport { summary, totals, interrupted: outcome == Outcome::Stopped, faults };
-    match outcome {
-        Outcome::Complete | Outcome::Stopped => {}
-        Outcome::NoSpace => {
-            let path = trees.destination_path.clone();
-            return Err(RunError::NoSpace { path, report: Box::new(report) });
+    let path = trees.destination_path.clone();
+    match (outcome, cause) {
+        (Outcome::NoSpace, _) => Err(RunError::NoSpace { path, report: Box::new(report) }),
+        (Outcome::NotDurable, Some(source)) => {
+            Err(RunError::NotDurable { path, source, report: Box::new(report) })
         }
-        Outcome::NotDurable => {
-            let source = cause.expect("the driver keeps the reason");
-            let path = trees.destination_path.clone();
-            return Err(RunError::NotDurable { path, source, report: Box::new(report) });
-        }
+        _ => Ok(report),
     }
-    finished?;
-    Ok(report)
 }
 
 /// Staged files that the next run can use. A complete run leaves nothing.
@@ -221,11 +233,16 @@ fn still_wanted(
     wanted
 }
 
+/// Whether a run that did not end left its stage area.
+fn has_stage_area(trees: &Trees) -> bool {
+    let stage = std::ffi::OsStr::from_bytes(orbit_core::filter::STAGE_NAME);
+    fs::symlink_metadata(trees.destination_path.join(stage)).is_ok()
+}
+
 /// Sweeps what a killed run left, where there is nothing else to do.
 fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
     let Some(jail) = &trees.destination else { return Ok(()) };
-    let stage = std::ffi::OsStr::from_bytes(orbit_core::filter::STAGE_NAME);
-    if fs::symlink_metadata(trees.destination_path.join(stage)).is_err() {
+    if !has_stage_area(trees) {
         return Ok(());
     }
     let before = fs::metadata(&trees.destination_path).ok();
@@ -325,7 +342,7 @@ impl RunRecord {
         };
         let mut jobs = state.jobs();
         if let Err(error) = jobs.begin_run(&run) {
-            tracing::warn!(error = super::error::chain(&error), "cannot record the run");
+            tracing::warn!(error = chain(&error), "cannot record the run");
         }
         // Plans of runs that were killed long ago.
         let _ = jobs.prune_unsaved_plans(now_ms() - 7 * 86_400_000);
@@ -344,7 +361,7 @@ impl RunRecord {
         };
         let summary = serde_json::to_string(&summary).unwrap_or_default();
         if let Err(error) = state.jobs().finish_run(self.0, now_ms(), run_state, &summary) {
-            tracing::warn!(error = super::error::chain(&error), "cannot record the run's end");
+            tracing::warn!(error = chain(&error), "cannot record the run's end");
         }
     }
 }

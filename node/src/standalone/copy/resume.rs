@@ -88,6 +88,7 @@ impl Resumed {
             Ok(()) => {
                 let Self { staged, pieces, checkpointed, .. } = self;
                 if checkpointed > 0 {
+                    // From here on the file is complete, and its name will be used up by the commit.
                     run.forget_checkpoint(path);
                 }
                 Ok(Copied { staged: finish_len(run, staged, fresh, path)?, pieces })
@@ -97,6 +98,9 @@ impl Resumed {
             }
             Err(fault) => {
                 run.writer.discard(self.staged.name());
+                if self.checkpointed > 0 {
+                    run.forget_checkpoint(path);
+                }
                 Err(fault)
             }
         }
