@@ -101,3 +101,71 @@ fn torn(seen: &Seen, old: Option<&Seen>, new: Option<&Seen>) -> String {
     let side = |side: Option<&Seen>| side.map_or_else(|| "nothing".to_owned(), brief);
     format!("{}; old {}; new {}", brief(seen), side(old), side(new))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Tree;
+
+    /// A destination with something of every kind that changes, as it was, as it will be, and now.
+    fn judge(now: impl FnOnce(&Tree)) -> Vec<String> {
+        let directory = tempfile::tempdir().expect("makes a directory");
+        let make = |name: &str, content: &str, mode: u32| {
+            let tree = Tree::at(&directory.path().join(name), 1);
+            tree.write("changed", content);
+            tree.write("same", "same");
+            tree.mode("same", mode);
+            for path in ["changed", "same"] {
+                tree.mtime(path, 1_000_000_000 + i64::from(mode), 0);
+            }
+            tree
+        };
+        let (old, new) = (make("old", "old content", 0o600), make("new", "new content", 0o644));
+        old.write("deleted", "1");
+        new.write("added", "1");
+        new.mtime("added", 1_000_000_000, 0);
+        let destination = directory.path().join("now");
+        crate::tree::copy(old.root(), &destination);
+        now(&Tree::at(&destination, 1));
+        let between = Between { old: Snapshot::take(old.root()), new: Snapshot::take(new.root()) };
+        between.violations(&Snapshot::take(&destination))
+    }
+
+    fn put_new(tree: &Tree) {
+        tree.write("changed", "new content");
+        tree.mtime("changed", 1_000_000_000 + 0o644, 0);
+        tree.mode("same", 0o644);
+        tree.mtime("same", 1_000_000_000 + 0o644, 0);
+        tree.write("added", "1");
+        tree.mtime("added", 1_000_000_000, 0);
+    }
+
+    #[test]
+    fn what_a_killed_run_may_leave_passes() {
+        assert_eq!(judge(|_| ()), Vec::<String>::new());
+        assert_eq!(judge(put_new), Vec::<String>::new());
+        assert_eq!(judge(|tree| tree.mode("same", 0o644)), Vec::<String>::new());
+        assert_eq!(judge(|tree| drop(tree.write(".orbit-stage/w0/0", "half"))), Vec::<String>::new());
+        let everything = |tree: &Tree| {
+            put_new(tree);
+            tree.remove("deleted");
+        };
+        assert_eq!(judge(everything), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_it_must_not_leave_does_not() {
+        let wrongs: [fn(&Tree); 7] = [
+            |tree| drop(tree.write("changed", "new con")),
+            |tree| drop(tree.write("changed", "new content")),
+            |tree| tree.remove("changed"),
+            |tree| tree.mode("same", 0o666),
+            |tree| drop(tree.write("changed.part", "new content")),
+            |tree| tree.remove("deleted"),
+            |tree| drop(tree.write("same", "else")),
+        ];
+        for (number, wrong) in wrongs.into_iter().enumerate() {
+            assert_ne!(judge(wrong), Vec::<String>::new(), "number {number} passes");
+        }
+    }
+}

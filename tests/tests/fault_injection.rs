@@ -16,7 +16,7 @@ use std::path::PathBuf;
 const FLAGS: [&str; 5] = ["--mirror", "--max-delete", "100", "-j", "1"];
 
 /// Later occurrences are spread wider; every call is met at least this often where the run makes it so often.
-const OCCURRENCES: [u32; 13] = [1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 40, 80, 200];
+const OCCURRENCES: [u32; 20] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17, 21, 26, 35, 50, 90, 200];
 
 /// Everything one fault is tried on.
 struct Trial {
@@ -28,13 +28,11 @@ struct Trial {
 }
 
 impl Trial {
-    fn new() -> Self {
-        let scene = Scene::new();
+    fn new(scene: Scene) -> Self {
         let mut tree = Tree::mixed(&scene.source, 6, 10);
         tree.file("large", 2 << 20);
         tree.write("linked/one", "1");
         tree.hard_link("linked/one", "linked/two");
-        tree.fifo("pipe");
         scene.sync_whole(&FLAGS);
         tree.evolve();
         tree.file("large", 2 << 20);
@@ -42,6 +40,7 @@ impl Trial {
         tree.write("linked/two", "both");
         tree.hard_link("linked/two", "linked/one");
         tree.write("new/directory/file", "1");
+        tree.fifo("pipe");
         let (pristine, victim) = (scene.path("pristine"), scene.path("victim"));
         fs::rename(&scene.destination, &pristine).expect("renames");
         let source = scene.source_now();
@@ -105,10 +104,12 @@ impl Trial {
 }
 
 fn every_occurrence_fails_once(calls: &[&'static str]) {
-    if !Injection::is_possible_or_skips() {
-        return;
+    if Injection::is_possible_or_skips() {
+        fail_each(&Trial::new(Scene::new()), calls);
     }
-    let trial = Trial::new();
+}
+
+fn fail_each(trial: &Trial, calls: &[&'static str]) {
     let (mut report, mut wrongs, mut total) = (Vec::new(), Vec::new(), 0);
     for &call in calls {
         let mut met = 0;
@@ -127,6 +128,16 @@ fn every_occurrence_fails_once(calls: &[&'static str]) {
 #[test]
 fn data_calls_fail() {
     every_occurrence_fails_once(&["write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "ioctl"]);
+}
+
+#[test]
+fn data_calls_fail_with_reflinks() {
+    if !Injection::is_possible_or_skips() {
+        return;
+    }
+    let Some(mount) = Mount::image(&["mkfs.xfs", "-q"], 320) else { return };
+    let calls = ["ioctl", "pwrite64", "ftruncate", "fallocate", "syncfs", "copy_file_range"];
+    fail_each(&Trial::new(Scene::below(mount.path())), &calls);
 }
 
 #[test]

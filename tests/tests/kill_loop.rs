@@ -4,6 +4,7 @@
 use orbit_tests::between::{Between, STAGE};
 use orbit_tests::content::KnownContents;
 use orbit_tests::injection::{Harm, Injection};
+use orbit_tests::mount::Mount;
 use orbit_tests::orbit::{Exit, Running, sync_arguments};
 use orbit_tests::random::Random;
 use orbit_tests::report::{say, skipped};
@@ -79,6 +80,12 @@ fn random_kills_in_memory_leave_old_or_new_and_the_next_run_completes() {
     random_kills(&Scene::below(memory), "in memory", Random::seed_or(9_301));
 }
 
+#[test]
+fn random_kills_with_reflinks_leave_old_or_new_and_the_next_run_completes() {
+    let Some(mount) = Mount::image(&["mkfs.xfs", "-q"], 1_000) else { return };
+    random_kills(&Scene::below(mount.path()), "with reflinks", Random::seed_or(44));
+}
+
 fn random_kills(scene: &Scene, place: &str, seed: u64) {
     let mut random = Random::new(seed);
     let mut tree = scene.mixed_source(seed, 120);
@@ -126,7 +133,7 @@ fn random_kills(scene: &Scene, place: &str, seed: u64) {
         "random kills {place}, seed {seed}: {kills:?} over {version} versions in {:?}",
         begun.elapsed()
     ));
-    assert!(kills.resumed_bytes > 0, "nothing was ever resumed");
+    assert!(kills.resumed_bytes > 0, "nothing was ever resumed or shared");
     assert!(kills.writing >= KILLS_WRITING_MIN, "too few kills met a run that was writing: {kills:?}");
 }
 
