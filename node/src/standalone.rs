@@ -1,7 +1,7 @@
 //! Standalone runs: no daemon, no port, no configuration.
 //!
 //! A sync is a plan that is made and run at once; `orbit plan` keeps it in between. Reading order: [`request`] (what is
-//! asked), `trees` and `guards` (may it be done), `planning`, then `execute`, `stage`, `copy` and `commit` (it is done).
+//! asked), `trees` and `guards` (may it be done), `planning`, then `execute`, `run`, `stage`, `copy` and `commit` (it is done).
 
 mod commit;
 mod copy;
@@ -16,6 +16,7 @@ mod planning;
 mod plans;
 pub mod progress;
 pub mod request;
+mod run;
 mod stage;
 pub mod state;
 mod sync;

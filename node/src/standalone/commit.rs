@@ -1,7 +1,8 @@
 //! The committing thread: flushes, verifies and renames what workers staged, while they stage on.
 
 use super::copy;
-use super::stage::{Run, Staged, StagedDirectory, StagedStep};
+use super::run::Run;
+use super::stage::{Staged, StagedDirectory, StagedStep};
 use crate::local::writer::AlignedBuffer;
 use orbit_core::RelPath;
 use orbit_core::system::SystemError;

@@ -9,7 +9,7 @@ mod resume;
 pub(super) use resume::Resumed;
 
 use super::progress::Work;
-use super::stage::{ItemFault, Run};
+use super::run::{ItemFault, Run};
 use crate::local::writer::AlignedBuffer;
 use orbit_cdc::{differing_cells, hash_bytes};
 use orbit_core::batcher::LARGE_FILE_BYTES;

@@ -13,7 +13,8 @@
 use super::error::RunError;
 use super::observer::RunEvent;
 use super::progress::RunPhase;
-use super::stage::{Run, StagedStep, StepEnd};
+use super::run::Run;
+use super::stage::{StagedStep, StepEnd};
 use crate::local::writer::AlignedBuffer;
 use orbit_core::batcher::LARGE_FILE_BYTES;
 use orbit_core::job::{Command, Event, Job, Outcome, Weight};

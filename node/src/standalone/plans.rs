@@ -47,7 +47,7 @@ pub fn make_plan(context: &Context, request: &SyncRequest) -> Result<PlanReport,
     let (id, created_ms) = (header.id, header.created_ms);
     let mut sink = StoredPlan::new(&state, header);
     let planned = plan_trees(context, request, &trees, &mut sink)
-        .and_then(|totals| guards::check(request, &trees, &totals).map(|()| totals));
+        .and_then(|totals| guards::check(request, &trees, &totals, totals.bytes_allocated).map(|()| totals));
     let sealed = planned.and_then(|totals| sink.seal(&encode_totals(&totals)).map(|_| totals));
     let totals = sealed.inspect_err(|_| {
         // Half a plan is none.
@@ -82,8 +82,8 @@ pub fn run_plan(context: &Context, id_prefix: &str) -> Result<RunReport, RunErro
         serde_json::from_slice(&plan.plan.options).map_err(|error| RunError::Plan(error.into()))?;
     let totals = report_of(&plan)?.totals;
     let mut trees = open_trees(context, &request)?;
-    check_fresh(&state, plan.plan.id, &trees)?;
-    guards::check(&request, &trees, &totals)?;
+    let needed_bytes = check_fresh(&state, plan.plan.id, &trees)?;
+    guards::check(&request, &trees, &totals, needed_bytes)?;
     announce(&totals, &context.progress);
     context.observer.event(&RunEvent::Planned(&totals));
     let record = RunRecord::begin(&state, "plan run", &request);
@@ -178,11 +178,11 @@ fn each_step(
     }
 }
 
-/// Looks at everything the plan was made of.
-fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<(), RunError> {
+/// Looks at everything that the rest of the plan was made of. Gives the room it needs.
+fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<u64, RunError> {
     let destination = trees.destination_system();
     let source_name = trees.shape.source_name();
-    let (mut first, mut changes) = (None, 0);
+    let (mut first, mut changes, mut needed_bytes) = (None, 0, 0_u64);
     each_step(state, plan, |step| {
         for group in &step.groups {
             for item in &group.items {
@@ -191,6 +191,9 @@ fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<(), RunErro
                     Change::Finish { .. } => continue,
                     _ => group.directory.join(&item.name).map_err(|error| RunError::Plan(error.into()))?,
                 };
+                if let Change::Put { source, .. } = &item.change {
+                    needed_bytes = needed_bytes.saturating_add(source.size.min(source.allocated));
+                }
                 let from = source_name.unwrap_or(&path);
                 if !is_fresh(&item.change, &trees.source, destination.as_ref(), from, &path) {
                     changes += 1;
@@ -202,7 +205,7 @@ fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<(), RunErro
     })?;
     match first {
         Some(path) => Err(RunError::Stale { path, changes }),
-        None => Ok(()),
+        None => Ok(needed_bytes),
     }
 }
 

@@ -8,7 +8,7 @@ use super::observer::RunEvent;
 use super::planning::{StoredPlan, Told, announce, plan_trees};
 use super::progress::RunPhase;
 use super::request::{SyncRequest, Trash};
-use super::stage::{Counters, Run};
+use super::run::{Counters, Run};
 use super::state::{State, now_ms, open_universe};
 use super::trees::{Shape, Trees};
 use super::{Context, Privilege, default_threads};
@@ -51,7 +51,7 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
     let header = new_plan(request, false);
     let mut sink = StoredPlan::new(&state, header);
     let totals = plan_trees(context, request, &trees, &mut sink)?;
-    guards::check(request, &trees, &totals)?;
+    guards::check(request, &trees, &totals, totals.bytes_allocated)?;
     announce(&totals, &context.progress);
     context.observer.event(&RunEvent::Planned(&totals));
     let record = RunRecord::begin(&state, "sync", request);
@@ -83,7 +83,7 @@ pub fn dry_run(context: &Context, request: &SyncRequest) -> Result<RunReport, Ru
     let begun = Instant::now();
     let trees = Trees::open(request)?;
     let totals = plan_trees(context, request, &trees, &mut Told(context.observer.as_ref()))?;
-    guards::check(request, &trees, &totals)?;
+    guards::check(request, &trees, &totals, totals.bytes_allocated)?;
     context.observer.event(&RunEvent::Planned(&totals));
     let mut summary = summary_of(&totals, None, begun);
     summary.files_new = totals.files_new;

@@ -4,7 +4,7 @@ use super::{Copied, DataRanges, PIECE_BYTES, PIECES_IN_FLIGHT, Passing, Piece, b
 use super::{finish_len, read_full, read_full_staged};
 use crate::local::writer::AlignedBuffer;
 use crate::standalone::progress::Work;
-use crate::standalone::stage::{ItemFault, Run};
+use crate::standalone::run::{ItemFault, Run};
 use orbit_cdc::hash_bytes;
 use orbit_core::system::{SourceFile, SystemError};
 use orbit_core::writer::{OrbitWriter, StagedFile, StagedName};
