@@ -89,6 +89,10 @@ fn of_guard(guard: &Guard) -> String {
             "mount the source's disk; if it is meant to be empty, delete the destination's contents yourself"
                 .to_owned()
         }
+        Guard::TrashInside { .. } => {
+            "name a directory beside the trees, or use `--trash` alone: it keeps things in `.orbit-trash`"
+                .to_owned()
+        }
         Guard::DestinationInside { .. } | Guard::SourceInside { .. } | Guard::Same { .. } => {
             "choose a source and a destination that do not overlap".to_owned()
         }

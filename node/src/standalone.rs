@@ -52,11 +52,18 @@ pub struct Context {
 struct Privilege {
     /// It may give files away and make device nodes.
     is_root: bool,
+    uid: u32,
+    /// Permission bits that are taken from what it creates.
+    umask: u32,
 }
 
 impl Privilege {
     fn current() -> Self {
-        Self { is_root: rustix::process::geteuid().is_root() }
+        use rustix::process::{geteuid, umask};
+        // There is no call that only asks; what another thread creates in between is private for a moment.
+        let mask = umask(rustix::fs::Mode::from_raw_mode(0o077));
+        umask(mask);
+        Self { is_root: geteuid().is_root(), uid: geteuid().as_raw(), umask: mask.as_raw_mode() }
     }
 }
 

@@ -6,7 +6,7 @@ use super::stage::{Staged, StagedDirectory, StagedStep};
 use crate::local::writer::AlignedBuffer;
 use orbit_core::RelPath;
 use orbit_core::system::SystemError;
-use orbit_core::writer::{OrbitWriter, StagedName};
+use orbit_core::writer::{AttributeChange, OrbitWriter, StagedName};
 use std::sync::atomic::Ordering;
 
 impl Run<'_> {
@@ -48,6 +48,7 @@ impl Run<'_> {
         );
         match committed {
             Ok(failed) => {
+                self.let_others_in(directory);
                 for (name, error) in &failed {
                     self.fault(&directory.path.join(name).unwrap_or_default(), error);
                 }
@@ -57,6 +58,20 @@ impl Run<'_> {
                 faults + failed
             }
             Err(error) => faults + self.give_up_directory(directory, &error),
+        }
+    }
+
+    /// Without `--no-perms` a new directory gets its mode at the end, with its times. With it, it gets what any program
+    /// would give it, since it was staged as private.
+    fn let_others_in(&self, directory: &StagedDirectory) {
+        if self.request.permissions {
+            return;
+        }
+        let mut attributes = directory.source.attributes;
+        attributes.mode = attributes.mode & 0o777 & !self.privilege.umask;
+        let change = AttributeChange { attributes, set_mode: true, set_owner: false, xattrs: None };
+        if let Err(error) = self.writer.set_attributes(&directory.path, &change) {
+            self.fault(&directory.path, &error);
         }
     }
 

@@ -156,6 +156,14 @@ pub enum Guard {
         /// The source.
         source_path: PathBuf,
     },
+    /// The trash would be synced or mirrored away itself.
+    #[error("the trash {} lies inside the tree {}", trash.display(), tree.display())]
+    TrashInside {
+        /// The trash directory.
+        trash: PathBuf,
+        /// The source or the destination.
+        tree: PathBuf,
+    },
     /// Both are the same file or directory.
     #[error("{} and {} are the same", source_path.display(), destination.display())]
     Same {

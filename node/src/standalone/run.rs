@@ -1,11 +1,11 @@
 //! [`Run`]: what all threads of a run share.
 
-use super::Context;
 use super::error::chain;
 use super::limiter::Limiter;
 use super::observer::RunEvent;
 use super::request::{SyncRequest, Trash};
 use super::state::State;
+use super::{Context, Privilege};
 use crate::local::system::LocalSystem;
 use crate::local::writer::LocalWriter;
 use orbit_core::RelPath;
@@ -31,6 +31,7 @@ pub(super) struct Run<'a> {
     /// Name of a single file in the source, where it differs from the destination's.
     pub source_name: Option<RelPath>,
     pub set_owner: bool,
+    pub privilege: Privilege,
     pub granularity_ns: u64,
     /// Whether a source that changed since the plan fails (a stored plan) or is copied as it is now.
     pub strict: bool,

@@ -25,6 +25,8 @@ pub(super) struct Staged {
 pub(super) struct StagedDirectory {
     pub name: StagedName,
     pub path: RelPath,
+    /// The source's directory.
+    pub source: Metadata,
     pub expected: Option<Metadata>,
     /// Files in it: name, and what was copied.
     pub files: Vec<(Vec<u8>, Vec<Piece>)>,
@@ -66,16 +68,21 @@ impl Run<'_> {
 
     fn group(&self, group: &Group, done: &mut StagedStep, buffer: &mut AlignedBuffer) -> GroupEnd {
         let mut directory = match &group.state {
-            DirectoryState::Exists => None,
-            DirectoryState::New { existing, .. } => match self.new_directory(group, existing.as_ref()) {
-                Ok(directory) => Some(directory),
-                Err(error) => {
-                    self.note_fault(&group.directory, &error, done);
-                    done.faults += group.items.len() as u64;
-                    self.counters.files_failed.fetch_add(group.items.len() as u64, Ordering::Relaxed);
-                    return GroupEnd::Done;
+            DirectoryState::Exists => {
+                self.open_up(group);
+                None
+            }
+            DirectoryState::New { source, existing } => {
+                match self.new_directory(group, source, existing.as_ref()) {
+                    Ok(directory) => Some(directory),
+                    Err(error) => {
+                        self.note_fault(&group.directory, &error, done);
+                        done.faults += group.items.len() as u64;
+                        self.counters.files_failed.fetch_add(group.items.len() as u64, Ordering::Relaxed);
+                        return GroupEnd::Done;
+                    }
                 }
-            },
+            }
         };
         let mut end = GroupEnd::Done;
         for item in &group.items {
@@ -122,15 +129,35 @@ impl Run<'_> {
         self.fault(path, error);
     }
 
+    /// Gives this user the right to change a directory of their own that is read-only. What the plan says of every
+    /// directory it changes sets the mode at the end.
+    fn open_up(&self, group: &Group) {
+        let changes_names =
+            |item: &Item| !matches!(item.change, Change::Finish { .. } | Change::Attributes { .. });
+        if self.privilege.is_root || !self.request.permissions || !group.items.iter().any(changes_names) {
+            return;
+        }
+        let Ok(found) = self.destination.metadata(&group.directory) else { return };
+        let mut attributes = found.attributes;
+        if attributes.uid == self.privilege.uid && attributes.mode & 0o300 != 0o300 {
+            attributes.mode |= 0o300;
+            let change = AttributeChange { attributes, set_mode: true, set_owner: false, xattrs: None };
+            // If it fails, so does what needs it, with the better message.
+            let _ = self.writer.set_attributes(&group.directory, &change);
+        }
+    }
+
     fn new_directory(
         &self,
         group: &Group,
+        source: &Metadata,
         existing: Option<&Metadata>,
     ) -> Result<StagedDirectory, SystemError> {
         let name = self.writer.stage_directory(&group.directory)?;
         Ok(StagedDirectory {
             name,
             path: group.directory.clone(),
+            source: *source,
             expected: existing.copied(),
             files: Vec::new(),
             failed: Vec::new(),

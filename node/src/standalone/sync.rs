@@ -162,6 +162,7 @@ pub(super) fn run_plan_steps(
     let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
     let granularity_ns = timestamp_granularity_ns(jail.root_fd()).unwrap_or(1);
     let destination = LocalSystem::new(jail.clone());
+    let privilege = Privilege::current();
     let run = Run {
         context,
         request,
@@ -173,7 +174,8 @@ pub(super) fn run_plan_steps(
         counters: Counters::default(),
         destination_key: key,
         source_name: trees.shape.source_name().cloned(),
-        set_owner: request.owner && Privilege::current().is_root,
+        set_owner: request.owner && privilege.is_root,
+        privilege,
         granularity_ns,
         strict: strictness == Strictness::Strict,
         halt: AtomicBool::new(false),

@@ -1,7 +1,7 @@
 //! [`Trees`]: the two endpoints of a sync, opened and held against the guards that look at nothing but them.
 
 use super::error::{Guard, RunError, chain};
-use super::request::SyncRequest;
+use super::request::{SyncRequest, Trash};
 use super::state::UniverseCache;
 use crate::local::jail::Jail;
 use crate::local::metadata;
@@ -64,7 +64,11 @@ impl Trees {
                 return Err(Guard::MarkerMissing { path }.into());
             }
         }
-        if source.is_dir() { Self::of_directories(request) } else { Self::of_file(request) }
+        if !source.is_dir() {
+            return Self::of_file(request);
+        }
+        check_trash(request)?;
+        Self::of_directories(request)
     }
 
     /// Makes the destination's root if it is missing, and gives it.
@@ -266,6 +270,21 @@ fn check_nesting(source: &Path, destination: &Path, destination_exists: bool) ->
     if destination_exists && within(&source_path, destination_id) {
         let guard = Guard::SourceInside { destination: destination_owned, source_path: source_path_owned };
         return Err(guard.into());
+    }
+    Ok(())
+}
+
+/// A trash directory inside one of the trees would be taken for a part of it by the next run.
+fn check_trash(request: &SyncRequest) -> Result<(), RunError> {
+    let Trash::Directory(trash) = &request.trash else { return Ok(()) };
+    let Ok(resolved) = fs::canonicalize(trash).or_else(|_| fs::canonicalize(directory_of(trash))) else {
+        // It does not exist, which beginning to write will say.
+        return Ok(());
+    };
+    for tree in [&request.source, &request.destination] {
+        if fs::canonicalize(tree).is_ok_and(|tree| resolved.starts_with(tree)) {
+            return Err(Guard::TrashInside { trash: trash.clone(), tree: tree.clone() }.into());
+        }
     }
     Ok(())
 }
