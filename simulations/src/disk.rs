@@ -160,8 +160,9 @@ impl Disk {
         let time = self.machine.tick();
         let mut inner = self.inner();
         let inode = inner.next_inode;
-        inner.next_inode += 1;
         edit(&mut inner.now, time, inode);
+        let last = *inner.now.nodes.keys().max().expect("there is a root");
+        inner.next_inode = last.max(inode) + 1;
         inner.durable = inner.now.clone();
     }
 

@@ -28,6 +28,9 @@ use std::collections::BTreeSet;
 pub struct Settings {
     /// Virtual workers.
     pub workers: usize,
+    /// Staged bytes weigh so many times what they are: heavy ones fill a group, which is then flushed and committed while
+    /// workers go on.
+    pub weight_factor: u64,
     /// Whether surplus is deleted.
     pub mode: Mode,
     /// Whether staged files are read back before they are committed.

@@ -1,4 +1,4 @@
-//! [`run`]: one seed from beginning to end: a world, some runs with trouble, and one without.
+//! [`run`]: one seed from beginning to end: some worlds, in each some runs with trouble, and one without.
 
 use crate::driver::{End, Settings, Weather, sync};
 use crate::invariants::{Watch, recorded, recovery, success, whole};
@@ -11,6 +11,8 @@ use std::cell::RefCell;
 
 /// Power cuts that are tried on a copy of the disk after each run.
 const CUTS: usize = 4;
+/// Worlds of a seed, one after another.
+const WORLDS: usize = 4;
 
 /// What became of a seed.
 #[derive(Clone, Debug)]
@@ -59,41 +61,38 @@ impl Tally {
 /// Plays a seed, with a planted bug or none.
 pub fn run(seed: u64, plant: Option<Plant>) -> Report {
     let random = Random::new(seed);
-    let mode = if random.one_in(3) { Mode::Keep } else { Mode::Mirror };
-    let settings = Settings {
-        workers: *random.pick(&[1, 2, 2, 4]).expect("there are some"),
-        mode,
-        verify: random.one_in(2),
-        keeps_plan: random.one_in(3),
-        plant,
-    };
-    let scenario = Scenario {
-        world: World::new(&random.fork(), mode),
-        store: RefCell::new(Store::default()),
-        settings,
-        random: random.fork(),
-    };
-    let mut ends = Vec::new();
-    let mut violations = Vec::new();
+    let mut report = Report { seed, log: Vec::new(), violations: Vec::new(), ends: Vec::new() };
+    for _ in 0..WORLDS {
+        play(&random.fork(), plant, &mut report);
+        if !report.violations.is_empty() {
+            break;
+        }
+    }
+    report
+}
+
+/// Plays one world.
+fn play(random: &Random, plant: Option<Plant>, report: &mut Report) {
+    let scenario = Scenario::draw(random, plant);
     let rounds = 3 + random.below(10);
     for round in 0..rounds {
-        let trouble = draw_trouble(&random);
-        let weather = draw_weather(&random);
-        scenario.world.machine.note(format!("run {round}: {trouble:?}, {weather:?}, {settings:?}"));
+        let (trouble, weather) = (draw_trouble(random), draw_weather(random));
+        let machine = &scenario.world.machine;
+        machine.note(format!("run {round}: {trouble:?}, {weather:?}, {:?}", scenario.settings));
         let (end, watch) = scenario.round(trouble, weather);
-        ends.push((trouble, end));
-        violations = watch.violations;
-        if !violations.is_empty() {
+        report.ends.push((trouble, end));
+        report.violations = watch.violations;
+        if !report.violations.is_empty() {
             break;
         }
         if random.one_in(2) {
-            (0..=random.below(4)).for_each(|_| scenario.world.change_source(&random));
+            scenario.change_source(random);
         }
     }
-    if violations.is_empty() {
-        violations = scenario.recover();
+    if report.violations.is_empty() {
+        report.violations = scenario.recover();
     }
-    Report { seed, log: scenario.world.machine.log(), violations, ends }
+    report.log.extend(scenario.world.machine.log());
 }
 
 struct Scenario {
@@ -104,6 +103,29 @@ struct Scenario {
 }
 
 impl Scenario {
+    fn draw(random: &Random, plant: Option<Plant>) -> Self {
+        let mode = if random.one_in(3) { Mode::Keep } else { Mode::Mirror };
+        let settings = Settings {
+            workers: *random.pick(&[1, 1, 2, 4]).expect("there are some"),
+            weight_factor: *random.pick(&[1, 16, 128]).expect("there are some"),
+            mode,
+            verify: random.one_in(2),
+            keeps_plan: random.one_in(3),
+            plant,
+        };
+        let (world, store) = (World::new(&random.fork(), mode), RefCell::new(Store::default()));
+        Self { world, store, settings, random: random.fork() }
+    }
+
+    fn change_source(&self, random: &Random) {
+        for _ in 0..=random.below(4) {
+            // What is half copied is what would be mixed up.
+            let copying: Vec<_> = self.store.borrow().checkpoints.keys().cloned().collect();
+            let at = random.pick(&copying).filter(|_| random.one_in(2));
+            self.world.change_source(at, random);
+        }
+    }
+
     /// One run, and a look at what it left.
     fn round(&self, trouble: Trouble, weather: Weather) -> (End, Watch) {
         let world = &self.world;
@@ -172,7 +194,7 @@ fn draw_trouble(random: &Random) -> Trouble {
         5..=7 => Trouble::PowerCut { at },
         8..=10 => {
             let kind = if random.one_in(2) { ErrorKind::NoSpace } else { ErrorKind::Io };
-            Trouble::Errors { from: at, to: at + 1 + random.below(12) as u64, kind }
+            Trouble::Errors { from: at, to: at + 1 + random.below(20) as u64, kind }
         }
         _ => Trouble::None,
     }

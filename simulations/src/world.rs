@@ -72,9 +72,9 @@ impl World {
         }
     }
 
-    /// Somebody works on the source.
-    pub fn change_source(&self, random: &Random) {
-        self.source.edit(|state, time, inode| change(state, time, inode, random));
+    /// Somebody works on the source, perhaps on the file `at`.
+    pub fn change_source(&self, at: Option<&RelPath>, random: &Random) {
+        self.source.edit(|state, time, inode| change(state, at, time, inode, random));
         self.machine.note("      -- the source changes");
         self.source_version.set(self.source_version.get() + 1);
         self.history.borrow_mut().note_source(&self.source.now());
@@ -114,9 +114,8 @@ fn plant(state: &mut State, random: &Random, since: i64) {
     state.apply(&Op::Make(spot, inode, node), time);
 }
 
-fn make(state: &mut State, directory: Inode, name: &str, body: Body, since: i64) -> Inode {
+fn make(state: &mut State, directory: Inode, name: &str, body: Body, time: i64) -> Inode {
     let inode = state.nodes.keys().max().expect("there is a root") + 1;
-    let time = since + inode as i64;
     let mode = if matches!(body, Body::Directory(_)) { 0o755 } else { 0o644 };
     let node = Node { body, mode, mtime: time, ctime: time };
     state.apply(&Op::Make((directory, name.as_bytes().to_vec()), inode, node), time);
@@ -126,8 +125,8 @@ fn make(state: &mut State, directory: Inode, name: &str, body: Body, since: i64)
 /// A large file of the source where the destination has a directory: a late step of its own.
 fn plant_conflict(source: &mut State, destination: &mut State, number: usize, random: &Random) {
     let name = format!("x{number}");
-    make(source, ROOT, &name, Body::File(bytes(random, 2 + random.below(3))), 10);
-    let directory = make(destination, ROOT, &name, Body::Directory(BTreeMap::new()), 500);
+    make(source, ROOT, &name, Body::File(bytes(random, 2 + random.below(3))), 10 + number as i64);
+    let directory = make(destination, ROOT, &name, Body::Directory(BTreeMap::new()), 500 + number as i64);
     for child in 0..random.below(3) {
         let body = Body::File(bytes(random, random.below(3)));
         make(destination, directory, &format!("y{child}"), body, 500);
@@ -137,9 +136,9 @@ fn plant_conflict(source: &mut State, destination: &mut State, number: usize, ra
 /// A file that takes some time, new or changed.
 fn plant_large(source: &mut State, destination: &mut State, number: usize, random: &Random) {
     let name = format!("x{number}");
-    make(source, ROOT, &name, Body::File(bytes(random, 4 + random.below(12))), 10);
+    make(source, ROOT, &name, Body::File(bytes(random, 4 + random.below(12))), 10 + number as i64);
     if random.one_in(2) {
-        make(destination, ROOT, &name, Body::File(bytes(random, 4 + random.below(12))), 500);
+        make(destination, ROOT, &name, Body::File(bytes(random, 4 + random.below(12))), 500 + number as i64);
     }
 }
 
@@ -175,15 +174,17 @@ fn uproot(state: &mut State, random: &Random) {
     state.apply(&Op::Unlink((parent, path.name().expect("not the root").to_vec())), 5);
 }
 
-fn change(state: &mut State, time: i64, inode: Inode, random: &Random) {
+fn change(state: &mut State, at: Option<&RelPath>, time: i64, inode: Inode, random: &Random) {
     let files = files(state);
     // Mostly the larger ones, which take time to copy.
     let len = |inode: &Inode| match &state.nodes[inode].body {
         Body::File(data) => data.len(),
         _ => 0,
     };
-    let file = (0..3).filter_map(|_| random.pick(&files)).max_by_key(|inode| len(inode));
-    match (random.below(6), file) {
+    let named = at.and_then(|path| state.find(path)).filter(|inode| files.contains(inode));
+    let picked = (0..3).filter_map(|_| random.pick(&files)).max_by_key(|inode| len(inode));
+    let file = named.as_ref().or(picked);
+    match (random.below(10), file) {
         // Written into, by a program that may be at it while we read.
         (0 | 1, Some(&file)) => {
             let Body::File(data) = &state.nodes[&file].body else { return };
@@ -207,6 +208,13 @@ fn change(state: &mut State, time: i64, inode: Inode, random: &Random) {
             state.apply(&Op::Make(spot, inode, Node { body, mode: 0o644, mtime: time, ctime: time }), time);
         }
         (4, _) => uproot(state, random),
+        // A batch of small files that go first.
+        (5..=8, _) => {
+            for number in 0..=random.below(8) {
+                let name = format!("n{number}.txt");
+                make(state, ROOT, &name, Body::File(bytes(random, 1)), time);
+            }
+        }
         _ => {
             let name = random.pick(&NAMES).expect("there are some").as_bytes().to_vec();
             let directories: Vec<Inode> =

@@ -73,7 +73,7 @@ impl Driver<'_> {
                 return None;
             }
             if self.run.weather.source_changes_one_in.is_some_and(|times| self.run.random.one_in(times)) {
-                self.run.world.change_source(self.run.random);
+                self.run.world.change_source(None, self.run.random);
             }
             if !stopping && self.run.weather.stop_at.is_some_and(|at| turn >= at) {
                 stopping = true;
@@ -169,7 +169,7 @@ impl Driver<'_> {
                 self.run.watch.borrow_mut().ran.insert(id);
                 self.contents.insert(id, std::mem::take(&mut staged.contents));
                 self.staged.insert(id, staged);
-                events.push_back(Event::Ran { step: id, weight: heavy(weight), faults });
+                events.push_back(Event::Ran { step: id, weight: self.heavy(weight), faults });
                 if no_space {
                     self.run.halt.set(true);
                     events.push_back(Event::NoSpace);
@@ -201,12 +201,10 @@ impl Driver<'_> {
             while worker.advance(self.run).is_none() && !self.run.world.machine.is_dead() {}
         }
     }
-}
 
-/// A large file is on its way to the disk already, so it need not fill a group by itself.
-fn heavy(weight: Weight) -> Weight {
-    if weight.items == 1 && weight.bytes >= LARGE_FILE_BYTES {
-        return Weight { bytes: weight.bytes / 8, ..weight };
+    /// A large file is on its way to the disk already, so it need not fill a group by itself.
+    fn heavy(&self, weight: Weight) -> Weight {
+        let share = if weight.items == 1 && weight.bytes >= LARGE_FILE_BYTES { 8 } else { 1 };
+        Weight { bytes: weight.bytes * self.run.settings.weight_factor / share, ..weight }
     }
-    weight
 }
