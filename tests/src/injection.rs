@@ -75,6 +75,28 @@ impl Injection {
     }
 }
 
+/// Runs the binary and gives every one of these system calls, as strace writes them with the paths of descriptors.
+///
+/// # Panics
+/// As [`Injection::run`].
+#[track_caller]
+pub fn trace<A: AsRef<OsStr>>(
+    calls: &str,
+    orbit: &Orbit,
+    arguments: impl IntoIterator<Item = A>,
+) -> (Run, Vec<String>) {
+    let log = orbit.home().join("strace.log");
+    let mut command = orbit.environment("strace");
+    command
+        .args(["--seccomp-bpf", "-f", "-qq", "-y", "-o"])
+        .arg(&log)
+        .args(["-e", &format!("trace={calls}")]);
+    command.arg(orbit.binary()).args(arguments);
+    let run = Running::start(command).finish();
+    let text = fs::read(&log).expect("strace writes its log");
+    (run, String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+}
+
 fn met(log: &Path, harm: Harm) -> io::Result<Vec<String>> {
     let text = fs::read(log)?;
     let text = String::from_utf8_lossy(&text);

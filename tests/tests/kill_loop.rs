@@ -2,14 +2,14 @@
 #![cfg(target_os = "linux")]
 
 use orbit_tests::between::{Between, STAGE};
-use orbit_tests::content::KnownContents;
+use orbit_tests::content::{Content, KnownContents};
 use orbit_tests::injection::{Harm, Injection};
 use orbit_tests::mount::Mount;
 use orbit_tests::orbit::{Exit, Running, sync_arguments};
 use orbit_tests::random::Random;
 use orbit_tests::report::{say, skipped};
 use orbit_tests::scene::Scene;
-use orbit_tests::snapshot::{Snapshot, assert_none, assert_same_tree};
+use orbit_tests::snapshot::{Kind, Seen, Snapshot, assert_none, assert_same_tree};
 use orbit_tests::tree::Tree;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use std::{env, fs, io, thread};
 
 const FLAGS: [&str; 3] = ["--mirror", "--max-delete", "100"];
 const LARGE: &str = "large image";
+const TRASH: &str = ".orbit-trash";
 
 /// Kills of each random loop, and how many of them must have met a run that was writing.
 const KILLS: u64 = 110;
@@ -167,6 +168,53 @@ fn kills_of_a_first_copy_leave_nothing_half_done() {
         assert_none(&between.new.differences(&now), "the run after the kills did not complete");
     }
     say(&format!("kills of a first copy, seed {seed}: {kills:?}"));
+    assert!(kills.sent > 0);
+}
+
+/// Contents of all files, wherever they are.
+fn contents(snapshot: &Snapshot) -> Vec<Content> {
+    let of = |seen: &Seen| match seen.kind {
+        Kind::File(content) => Some(content),
+        _ => None,
+    };
+    snapshot.entries.values().filter_map(of).collect()
+}
+
+#[test]
+fn kills_with_a_trash_lose_nothing_that_ever_was() {
+    let mut random = Random::new(Random::seed_or(12));
+    let scene = Scene::new();
+    let mut tree = scene.mixed_source(12, 80);
+    let begun = Instant::now();
+    scene.sync_whole(&FLAGS);
+    let mut whole = begun.elapsed();
+    let flags = [&FLAGS[..], &["--trash"]].concat();
+    let (mut known, mut kills) = (KnownContents::default(), Kills::default());
+    for _ in 0..8 {
+        let old = Snapshot::take_knowing(&scene.destination, &mut known);
+        tree.evolve();
+        let new = scene.source_now().as_copied();
+        let between = Between { old: old.clone().without(TRASH), new };
+        for last in [false, false, false, false, false, true] {
+            if last {
+                let begun = Instant::now();
+                scene.sync(&flags).expect(Exit::Done);
+                whole = (whole + begun.elapsed()) / 2;
+            } else {
+                let delay = Duration::from_micros(random.below(whole.as_micros() as u64));
+                let run = scene.start_sync(&flags);
+                thread::sleep(delay);
+                kills.sent += u64::from(run.kill().0);
+                kills.writing += u64::from(scene.destination.join(STAGE).exists());
+            }
+            let now = Snapshot::take_knowing(&scene.destination, &mut known);
+            assert_none(&between.violations(&now.clone().without(TRASH)), "torn by a kill");
+            let kept = contents(&now);
+            let lost = contents(&old).iter().filter(|content| !kept.contains(content)).count();
+            assert_eq!(lost, 0, "contents are neither in place nor in the trash");
+        }
+    }
+    say(&format!("kills with a trash: {kills:?}"));
     assert!(kills.sent > 0);
 }
 
