@@ -348,9 +348,12 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes one file's bytes durable, not its name.
+    /// Makes one file's bytes durable, not its name. It fails if some of them were lost before, as Linux does since 4.13.
     pub fn sync_file(&self, inode: Inode, path: &RelPath) -> io::Result<()> {
         let mut inner = self.call("fdatasync", path, Effect::Flushes)?;
+        if inner.lost.get(&inode).is_some_and(|lost| !lost.is_empty()) {
+            return Err(io::Error::other("input/output error"));
+        }
         let body = inner.on_disk_soon().nodes[&inode].body.clone();
         inner.pending.retain(|written| written.op.data_of() != Some(inode));
         if let Some(node) = inner.durable.nodes.get_mut(&inode) {

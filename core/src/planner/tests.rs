@@ -387,3 +387,30 @@ fn a_plan_as_reviewed() {
     writeln!(out, "{totals:#?}").expect("a string");
     insta::assert_snapshot!(out);
 }
+
+#[test]
+fn a_mount_that_the_walk_keeps_out_of_is_not_an_empty_directory() {
+    let case = Case::new(Tree::scripted(1, "a/x 1\na/y 2\nb 1\n"), Tree::scripted(2, "a/x 2\na/z 1\n"));
+    let world = World { source: &case.source, destination: &case.destination };
+    let mount = path("a");
+    for on_source in [false, true] {
+        let mut from = case.source.scan(&KeepAll, &BTreeSet::new());
+        let mut to = case.destination.scan(&KeepAll, &BTreeSet::new());
+        if on_source {
+            from.stop_at(&mount);
+        } else {
+            to.stop_at(&mount);
+        }
+        let root = |tree: &Tree| tree.objects[&RelPath::root()].metadata;
+        let roots = (root(&case.source), Some(root(&case.destination)));
+        let mut steps = Steps::default();
+        let to: &mut (dyn Scan + 'static) = &mut to;
+        let totals = plan((&mut from, Some(to)), roots, case.options(), &KeepAll, &world, &mut steps);
+        assert_eq!(totals.expect("memory takes every step").faults, u64::from(!on_source));
+        let below: Vec<_> = planned_paths(&steps.0)
+            .into_iter()
+            .filter(|path| path.starts_with(&mount) && *path != mount)
+            .collect();
+        assert!(below.is_empty(), "{below:?}");
+    }
+}

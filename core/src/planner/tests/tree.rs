@@ -264,6 +264,17 @@ pub struct MemoryScan {
     last: Option<RelPath>,
 }
 
+impl MemoryScan {
+    /// Another file system begins at `path`: the walk stops there.
+    pub fn stop_at(&mut self, path: &RelPath) {
+        self.listings.retain(|below| !below.path.starts_with(path) || below.path == *path);
+        for listing in self.listings.iter_mut().filter(|listing| listing.path == *path) {
+            *listing = Listing::new(path.clone());
+            listing.is_boundary = true;
+        }
+    }
+}
+
 impl Scan for MemoryScan {
     fn next(&mut self) -> Option<Result<Listing, ScanFault>> {
         let listing = self.listings.pop_front()?;
