@@ -9,7 +9,8 @@ use std::sync::atomic::AtomicBool;
 /// Nothing is lost by the second signal either: Orbit never leaves a file half written under its name.
 pub fn stop_flag() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    let ignored = ignored_signals();
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0) {
         // In this order: the first signal finds the flag unset and sets it, the second finds it set and dies by it.
         let hooked = signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
@@ -18,4 +19,12 @@ pub fn stop_flag() -> Arc<AtomicBool> {
         }
     }
     stop
+}
+
+/// Signals that whoever started this process had it ignore, as `nohup` does with SIGHUP: one bit each, from signal 1. They
+/// stay ignored.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

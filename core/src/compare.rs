@@ -35,8 +35,7 @@ pub fn compare(source: &Metadata, destination: &Metadata, options: &CompareOptio
     if source.kind != destination.kind {
         return Verdict::Content;
     }
-    let times_equal =
-        same_time(source.attributes.mtime, destination.attributes.mtime, options.granularity_ns);
+    let times_equal = same_mtime(source, destination, options.granularity_ns);
     match source.kind {
         EntryKind::File | EntryKind::Symlink if source.size != destination.size => Verdict::Content,
         EntryKind::File if options.checksum => Verdict::Ask,
@@ -50,9 +49,26 @@ pub fn compare(source: &Metadata, destination: &Metadata, options: &CompareOptio
 /// Whether mode or owner differ as far as they count. A symbolic link has no mode of its own.
 pub fn attributes_differ(source: &Metadata, destination: &Metadata, options: &CompareOptions) -> bool {
     let (s, d) = (&source.attributes, &destination.attributes);
-    let mode = options.permissions && source.kind != EntryKind::Symlink && s.mode != d.mode;
+    // Set-id bits are not given to a file that belongs to someone else here.
+    let same_owner = options.owner || source.kind != EntryKind::File || (s.uid, s.gid) == (d.uid, d.gid);
+    let counted = if same_owner { 0o7777 } else { 0o1777 };
+    let mode = options.permissions && source.kind != EntryKind::Symlink && (s.mode ^ d.mode) & counted != 0;
     let owner = options.owner && (s.uid, s.gid) != (d.uid, d.gid);
     mode || owner
+}
+
+/// Whether two modification times are equal as far as the destination can store them.
+///
+/// `granularity_ns` is what its file system is known for. Many network file systems do not tell, but one that keeps
+/// whole seconds keeps whole change times too, and nobody can set those: they give it away.
+pub fn same_mtime(source: &Metadata, destination: &Metadata, granularity_ns: u64) -> bool {
+    let kept_in = |unit: u32| {
+        destination.ctime.nanos.is_multiple_of(unit)
+            && destination.attributes.mtime.nanos.is_multiple_of(unit)
+    };
+    let shown = [1_000_000_000, 1_000_000, 1_000].into_iter().find(|unit| kept_in(*unit)).unwrap_or(1);
+    let granularity_ns = granularity_ns.max(shown.into());
+    same_time(source.attributes.mtime, destination.attributes.mtime, granularity_ns)
 }
 
 /// Whether two times are equal as far as `granularity_ns` lets them be told apart.

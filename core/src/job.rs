@@ -66,6 +66,8 @@ pub enum Event {
         /// Items that failed.
         faults: u64,
     },
+    /// Some time passed since the last flush began: what is staged should not wait for its group to fill.
+    Tick,
     /// Someone asked to stop.
     Stop,
     /// The destination is full.
@@ -147,6 +149,8 @@ pub struct Job {
     committed: Vec<StepId>,
     /// A step that was given up may have changed something in place since the last flush began.
     half_done: bool,
+    /// A group is flushed though it is not full.
+    is_due: bool,
     /// Of those that are not recorded yet: steps of which something failed.
     failed: BTreeSet<StepId>,
     faults: u64,
@@ -168,6 +172,7 @@ impl Job {
             settling: Settling::Idle,
             committed: Vec::new(),
             half_done: false,
+            is_due: false,
             failed: BTreeSet::new(),
             faults,
             ending: None,
@@ -222,6 +227,7 @@ impl Job {
                     self.committed.extend(group);
                 }
             }
+            Event::Tick => self.is_due = true,
             Event::Stop => self.ending = self.ending.or(Some(Outcome::Stopped)),
             Event::NoSpace => self.ending = self.ending.or(Some(Outcome::NoSpace)),
             Event::FlushFailed => {
@@ -305,7 +311,9 @@ impl Job {
         }
         let is_full = self.staged_weight.bytes >= GROUP_BYTES || self.staged_weight.items >= GROUP_ITEMS;
         let is_last = self.running == 0 && self.is_drained() && !self.is_durable();
-        if is_full || is_last {
+        let is_due = self.is_due && !(self.staged.is_empty() && self.committed.is_empty());
+        if is_full || is_last || is_due {
+            self.is_due = false;
             self.half_done = false;
             self.staged_weight = Weight::default();
             let group = std::mem::take(&mut self.staged);

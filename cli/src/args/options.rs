@@ -186,7 +186,7 @@ fn percent(text: &str) -> Result<u8, String> {
 }
 
 /// More threads than this cost memory and gain nothing on any machine.
-const JOBS_MAX: usize = 256;
+const JOBS_MAX: usize = 64;
 
 fn jobs(text: &str) -> Result<usize, String> {
     let valid = |n: &usize| (1..=JOBS_MAX).contains(n);

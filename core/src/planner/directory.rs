@@ -2,7 +2,7 @@
 
 use super::{ContentPair, Pending, PlanError, PlanFault, Planner};
 use crate::batcher::LARGE_FILE_BYTES;
-use crate::compare::{Verdict, attributes_differ, compare, same_time};
+use crate::compare::{Verdict, attributes_differ, compare, same_mtime};
 use crate::entry::{EntryKind, Listing, Metadata};
 use crate::plan::{Change, DirectoryState, Item, Phase};
 use crate::priority::{Class, class_of_name};
@@ -160,6 +160,13 @@ impl Planner<'_> {
         let path = directory.join(name).expect("a scan gives plain names");
         if self.is_protected(&path, source, existing) {
             self.world.notice(&path, "left alone: what the destination has here is excluded");
+            return Ok(false);
+        }
+        let is_root = |root: Option<Metadata>| {
+            root.is_some_and(|root| (root.dev, root.ino) == (source.dev, source.ino))
+        };
+        if source.is_directory() && is_root(self.root.destination) {
+            self.world.notice(&path, "the destination itself, mounted here: left out");
             return Ok(false);
         }
         if source.is_directory() {
@@ -350,8 +357,7 @@ impl Planner<'_> {
 
     fn file_attributes_differ(&self, source: &Metadata, existing: &Metadata) -> bool {
         let options = &self.options.compare;
-        attributes_differ(source, existing, options)
-            || !same_time(source.attributes.mtime, existing.attributes.mtime, options.granularity_ns)
+        attributes_differ(source, existing, options) || !same_mtime(source, existing, options.granularity_ns)
     }
 
     fn directory_differs(&mut self, path: &RelPath, pending: &Pending) -> bool {

@@ -93,6 +93,9 @@ impl Run<'_> {
         let result = self.check(&staged.name, &staged.pieces, &staged.path, buffer).and_then(|()| {
             self.writer.commit(&staged.name, &staged.path, staged.expected.as_ref(), self.disposal())
         });
+        if staged.has_checkpoint {
+            self.forget_checkpoint(&staged.path);
+        }
         if let Err(error) = result {
             self.writer.discard(&staged.name);
             self.fault(&staged.path, &error);

@@ -40,6 +40,8 @@ pub(super) struct Copied {
     pub staged: Box<dyn StagedFile>,
     /// What was read from the source, piece by piece; empty where extents are shared.
     pub pieces: Vec<Piece>,
+    /// Whether `jobs.db` knows a part of it, which is of use until the commit.
+    pub has_checkpoint: bool,
 }
 
 /// Copies the file that `source` holds, of which `fresh` is the metadata at opening.
@@ -64,6 +66,8 @@ pub(super) fn copy_file(
         return resumed.go_on(run, source, fresh, path);
     }
     if is_large
+        // Comparing reads holes as zeros, and would fill them.
+        && !is_sparse
         && run.can_share()
         && let Some(existing) = existing.filter(|e| e.is_file() && e.size > 0)
         && let Some(staged) = run.writer.stage_copy_of(path, existing, outline)?
@@ -77,7 +81,7 @@ pub(super) fn copy_file(
             Ok(true) => {
                 run.counters.bytes_reused.fetch_add(fresh.size, Ordering::Relaxed);
                 run.context.progress.bytes_done.fetch_add(fresh.size, Ordering::Relaxed);
-                return Ok(Copied { staged, pieces: Vec::new() });
+                return Ok(Copied { staged, pieces: Vec::new(), has_checkpoint: false });
             }
             Ok(false) => run.sharing_failed(),
             Err(error) => return Err(discarded(run, staged.as_ref(), "share the content of", path, error)),
@@ -99,6 +103,11 @@ fn copy_small(
     mut staged: Box<dyn StagedFile>,
     buffer: &mut AlignedBuffer,
 ) -> Result<Copied, ItemFault> {
+    if fresh.size == 0 && !matches!(source.read_at(&mut buffer[..1], 0), Ok(0)) {
+        // Some file systems do not know a file's size before it is read.
+        run.writer.discard(staged.name());
+        return Err(SystemError::Changed { path: path.clone() }.into());
+    }
     let mut pieces = Vec::new();
     let ranges = DataRanges::new(source, fresh);
     for range in ranges {
@@ -131,7 +140,7 @@ fn copy_small(
             offset += wanted as u64;
         }
     }
-    finish_len(run, staged, fresh, path).map(|staged| Copied { staged, pieces })
+    finish_len(run, staged, fresh, path).map(|staged| Copied { staged, pieces, has_checkpoint: false })
 }
 
 /// Sets the length where the file ends in a hole.
@@ -160,7 +169,7 @@ fn patch(
     if let Ok(true) = staged.clone_from(source) {
         run.counters.bytes_reused.fetch_add(fresh.size, Ordering::Relaxed);
         run.context.progress.bytes_done.fetch_add(fresh.size, Ordering::Relaxed);
-        return Ok(Copied { staged, pieces: Vec::new() });
+        return Ok(Copied { staged, pieces: Vec::new(), has_checkpoint: false });
     }
     let (mut new, mut old) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
     let mut pieces = Vec::new();
@@ -205,7 +214,7 @@ fn patch(
     if let Err(error) = staged.set_len(fresh.size) {
         return Err(discarded(run, staged.as_ref(), "set the length of", path, error));
     }
-    Ok(Copied { staged, pieces })
+    Ok(Copied { staged, pieces, has_checkpoint: false })
 }
 
 /// Checks that a staged file gives back what was read from the source, asking the disk rather than the cache.

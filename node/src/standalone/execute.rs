@@ -26,10 +26,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a stop request is looked for while nothing happens.
 const STOP_POLL: Duration = Duration::from_millis(50);
+
+/// How often what is staged is put in place even if it is little: a kill costs no more work than this.
+const TICK: Duration = Duration::from_secs(5);
 
 /// What threads tell the driver.
 enum Told {
@@ -129,6 +132,7 @@ impl Driver<'_> {
     fn drive(&mut self, mut job: Job, told: &Receiver<Told>) -> Result<(Outcome, u64), RunError> {
         let mut events = VecDeque::from([Event::Begin]);
         let mut stopping = false;
+        let mut last_tick = Instant::now();
         loop {
             while let Some(event) = events.pop_front() {
                 for command in job.handle(event) {
@@ -143,6 +147,10 @@ impl Driver<'_> {
                 Ok(told) => self.hear(told, &mut events),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("workers live as long as the driver"),
+            }
+            if last_tick.elapsed() >= TICK {
+                last_tick = Instant::now();
+                events.push_back(Event::Tick);
             }
             if !stopping && self.run.context.stop.load(Ordering::Relaxed) {
                 stopping = true;

@@ -19,6 +19,9 @@ use orbit_core::priority::{Class, class_of_header};
 use orbit_core::system::{ChunkDetail, OrbitSystem, ScanOptions, SystemError};
 use orbit_core::{RelPath, Totals};
 use orbit_store::{NewPlan, NewStep, PlanId};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -82,14 +85,16 @@ fn plan_directories(
     destination: Option<&LocalSystem>,
     request: &SyncRequest,
     options: PlanOptions,
-    filter: &Arc<Rules>,
+    rules: &Arc<Rules>,
     world: &World<'_>,
     sink: &mut dyn StepSink,
 ) -> Result<Result<Totals, PlanError>, RunError> {
+    let filter: Arc<dyn PathFilter> =
+        Arc::new(OwnState { rules: Arc::clone(rules), paths: own_state(&world.context.state_dir, trees) });
     let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 8);
     let scan_options = ScanOptions {
         start: RelPath::root(),
-        filter: Arc::clone(filter) as Arc<dyn PathFilter>,
+        filter: Arc::clone(&filter),
         one_file_system: request.one_file_system,
         threads,
     };
@@ -101,14 +106,50 @@ fn plan_directories(
     let mut from = trees.source.scan(&scan_options)?;
     let mut to = destination.map(|system| system.scan(&destination_options)).transpose()?;
     let to: Option<&mut (dyn orbit_core::system::Scan + 'static)> = to.as_deref_mut();
-    let rules: &dyn PathFilter = filter.as_ref();
-    let planned =
-        planner::plan((from.as_mut(), to), (source_root, destination_root), options, rules, world, sink);
-    let faults = filter.faults();
+    let planned = planner::plan(
+        (from.as_mut(), to),
+        (source_root, destination_root),
+        options,
+        filter.as_ref(),
+        world,
+        sink,
+    );
+    let faults = rules.faults();
     for fault in &faults {
         report(world, &fault.path, fault);
     }
     Ok(planned.map(|totals| Totals { faults: totals.faults + faults.len() as u64, ..totals }))
+}
+
+/// The rules, and Orbit's own state directory, which belongs to neither tree: it changes while the run goes on.
+struct OwnState {
+    rules: Arc<Rules>,
+    paths: Vec<RelPath>,
+}
+
+impl PathFilter for OwnState {
+    fn excludes(&self, path: &RelPath, is_directory: bool) -> bool {
+        self.paths.contains(path) || self.rules.excludes(path, is_directory)
+    }
+
+    fn rule_file(&self) -> Option<&[u8]> {
+        self.rules.rule_file()
+    }
+
+    fn learn(&self, directory: &RelPath, rules: &[u8]) {
+        self.rules.learn(directory, rules);
+    }
+}
+
+/// Where the state directory lies in the two trees, if it does.
+fn own_state(state_dir: &Path, trees: &Trees) -> Vec<RelPath> {
+    let Ok(state) = fs::canonicalize(state_dir) else { return Vec::new() };
+    let roots = [trees.source.jail().root_path(), &trees.destination_path];
+    let below = |root: &Path| {
+        let relative = state.strip_prefix(fs::canonicalize(root).ok()?).ok()?.as_os_str().as_bytes().to_vec();
+        RelPath::new(relative).ok().filter(|path| !path.is_root())
+    };
+    roots.into_iter().filter_map(below).collect()
 }
 
 fn report(world: &World<'_>, path: &RelPath, error: &dyn std::error::Error) {

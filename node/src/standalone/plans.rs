@@ -5,7 +5,8 @@ use super::error::RunError;
 use super::guards;
 use super::observer::RunEvent;
 use super::planning::{StoredPlan, announce, plan_trees, tell};
-use super::request::SyncRequest;
+use super::request::{SyncRequest, Trash};
+use super::stage::is_done;
 use super::state::State;
 use super::sync::{RunRecord, RunReport, Strictness, new_plan, open_trees, run_plan_steps};
 use super::trees::Trees;
@@ -132,6 +133,9 @@ fn absolute(request: &SyncRequest) -> Result<SyncRequest, RunError> {
     let in_directory = request.destination.as_os_str().as_bytes().ends_with(b"/");
     request.source = make(&request.source)?;
     request.destination = make(&request.destination)?;
+    if let Trash::Directory(path) = &mut request.trash {
+        *path = make(path)?;
+    }
     if in_directory {
         request.destination.push("");
     }
@@ -195,7 +199,10 @@ fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<u64, RunErr
                     needed_bytes = needed_bytes.saturating_add(source.size.min(source.allocated));
                 }
                 let from = source_name.unwrap_or(&path);
-                if !is_fresh(&item.change, &trees.source, destination.as_ref(), from, &path) {
+                let now = || destination.as_ref().and_then(|system| system.metadata(&path).ok());
+                if !is_done(&item.change, now)
+                    && !is_fresh(&item.change, &trees.source, destination.as_ref(), from, &path)
+                {
                     changes += 1;
                     first.get_or_insert(path);
                 }

@@ -4,11 +4,11 @@ use super::copy::{self, Piece};
 use super::observer::RunEvent;
 use super::run::{ItemFault, Run};
 use crate::local::writer::AlignedBuffer;
-use orbit_core::compare::same_time;
+use orbit_core::compare::same_mtime;
 use orbit_core::job::Weight;
 use orbit_core::plan::{Change, DirectoryState, Group, Item, Phase, Step};
 use orbit_core::system::{OrbitSystem, SystemError, Xattr};
-use orbit_core::writer::{AttributeChange, Node, OrbitWriter, Place, StagedName};
+use orbit_core::writer::{AttributeChange, Node, OrbitWriter, Place, StagedFile, StagedName};
 use orbit_core::{EntryKind, Metadata, RelPath};
 use std::sync::atomic::Ordering;
 
@@ -19,6 +19,17 @@ pub(super) struct Staged {
     pub expected: Option<Metadata>,
     /// What was copied, to be verified before the commit.
     pub pieces: Vec<Piece>,
+    /// Whether a checkpoint is to be forgotten after the commit.
+    pub has_checkpoint: bool,
+}
+
+/// A staged object, before it is known where it waits.
+struct Put {
+    name: StagedName,
+    pieces: Vec<Piece>,
+    has_checkpoint: bool,
+    /// An extended attribute that could not be kept.
+    lost: Option<SystemError>,
 }
 
 /// A staged directory waiting for its commit, with the names of its files.
@@ -172,19 +183,35 @@ impl Run<'_> {
         done: &mut StagedStep,
         buffer: &mut AlignedBuffer,
     ) -> Result<(), ItemFault> {
+        if self.strict && is_done(&item.change, || self.destination.metadata(path).ok()) {
+            // An earlier run of this plan did it.
+            return Ok(());
+        }
         match &item.change {
             Change::Put { source, existing } => {
                 let place = match &directory {
                     Some(directory) => Place::Inside(&directory.name, &item.name),
                     None => Place::Alone(path),
                 };
-                let (name, pieces) = self.put(path, source, existing.as_ref(), place, buffer)?;
+                let Put { name, pieces, has_checkpoint, lost } =
+                    self.put(path, source, existing.as_ref(), place, buffer)?;
+                if let Some(error) = lost {
+                    // The file is kept without it.
+                    done.faults += 1;
+                    self.fault(path, &error);
+                }
                 done.weight.items += 1;
                 done.weight.bytes += pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
                 let pieces = if self.request.verify { pieces } else { Vec::new() };
                 match directory {
                     Some(directory) => directory.files.push((item.name.clone(), pieces)),
-                    None => done.alone.push(Staged { name, path: path.clone(), expected: *existing, pieces }),
+                    None => done.alone.push(Staged {
+                        name,
+                        path: path.clone(),
+                        expected: *existing,
+                        pieces,
+                        has_checkpoint,
+                    }),
                 }
                 Ok(())
             }
@@ -192,7 +219,8 @@ impl Run<'_> {
                 let name = self.link(path, to, source)?;
                 done.weight.items += 1;
                 let expected = *existing;
-                done.alone.push(Staged { name, path: path.clone(), expected, pieces: Vec::new() });
+                let pieces = Vec::new();
+                done.alone.push(Staged { name, path: path.clone(), expected, pieces, has_checkpoint: false });
                 Ok(())
             }
             Change::Attributes { source, existing } => self.attributes(path, source, existing),
@@ -209,7 +237,7 @@ impl Run<'_> {
         existing: Option<&Metadata>,
         place: Place<'_>,
         buffer: &mut AlignedBuffer,
-    ) -> Result<(StagedName, Vec<Piece>), ItemFault> {
+    ) -> Result<Put, ItemFault> {
         let from = self.source_name.as_ref().unwrap_or(path);
         if planned.is_file() {
             return self.put_file(path, from, planned, existing, place, buffer);
@@ -231,7 +259,7 @@ impl Run<'_> {
         let name = self.writer.stage_node(place, &node)?;
         let change = self.change(planned, xattrs.as_deref());
         self.writer.set_staged_attributes(&name, &change).inspect_err(|_| self.writer.discard(&name))?;
-        Ok((name, Vec::new()))
+        Ok(Put { name, pieces: Vec::new(), has_checkpoint: false, lost: None })
     }
 
     fn put_file(
@@ -242,7 +270,7 @@ impl Run<'_> {
         existing: Option<&Metadata>,
         place: Place<'_>,
         buffer: &mut AlignedBuffer,
-    ) -> Result<(StagedName, Vec<Piece>), ItemFault> {
+    ) -> Result<Put, ItemFault> {
         let source = self.source.open(from)?;
         let fresh = source.metadata().map_err(SystemError::io("read", path))?;
         if self.strict && fresh.identity() != planned.identity() {
@@ -255,21 +283,23 @@ impl Run<'_> {
         let mut change = self.change(&fresh, xattrs.as_deref());
         if let (false, Some(old)) = (self.request.permissions, existing.filter(|old| old.is_file())) {
             // A new version of a private file stays private.
-            change.attributes.mode = old.attributes.mode;
+            change.attributes.mode = old.attributes.mode & 0o1777;
             change.set_mode = true;
         }
-        let attributes = staged.set_attributes(&change);
+        let (attributes, lost) = keep_what_can_be(path, staged.as_mut(), &change);
         let after = source.metadata().map_err(SystemError::io("read", path));
         let name = staged.name().clone();
-        let result =
-            attributes.map_err(SystemError::io("set the attributes of", path)).and(after).and_then(|after| {
-                let is_same = after.identity() == fresh.identity();
-                if is_same { Ok(()) } else { Err(SystemError::Changed { path: path.clone() }) }
-            });
+        let result = attributes.and(after).and_then(|after| {
+            let is_same = after.identity() == fresh.identity();
+            if is_same { Ok(()) } else { Err(SystemError::Changed { path: path.clone() }) }
+        });
         match result {
-            Ok(()) => Ok((name, copied.pieces)),
+            Ok(()) => Ok(Put { name, pieces: copied.pieces, has_checkpoint: copied.has_checkpoint, lost }),
             Err(error) => {
                 self.writer.discard(&name);
+                if copied.has_checkpoint {
+                    self.forget_checkpoint(path);
+                }
                 Err(error.into())
             }
         }
@@ -280,12 +310,12 @@ impl Run<'_> {
     }
 
     fn change<'x>(&self, source: &Metadata, xattrs: Option<&'x [Xattr]>) -> AttributeChange<'x> {
-        AttributeChange {
-            attributes: source.attributes,
-            set_mode: self.request.permissions,
-            set_owner: self.set_owner,
-            xattrs,
+        let mut attributes = source.attributes;
+        if source.is_file() && !self.set_owner && attributes.uid != self.privilege.uid {
+            // These bits would speak for the wrong owner.
+            attributes.mode &= 0o1777;
         }
+        AttributeChange { attributes, set_mode: self.request.permissions, set_owner: self.set_owner, xattrs }
     }
 
     fn link(&self, path: &RelPath, to: &RelPath, source: &Metadata) -> Result<StagedName, ItemFault> {
@@ -293,7 +323,7 @@ impl Run<'_> {
         // If the first name could not be copied, what stands there is an older file.
         let is_right = in_place.is_file()
             && in_place.size == source.size
-            && same_time(in_place.attributes.mtime, source.attributes.mtime, self.granularity_ns);
+            && same_mtime(source, &in_place, self.granularity_ns);
         if !is_right {
             return Err(SystemError::Changed { path: to.clone() }.into());
         }
@@ -335,6 +365,41 @@ impl Run<'_> {
             Err(error) if error.is_not_found() => Ok(()),
             result => Ok(result?),
         }
+    }
+}
+
+/// Whether the destination has already what a change makes: a plan that is run again finds its own work.
+pub(super) fn is_done(change: &Change, now: impl FnOnce() -> Option<Metadata>) -> bool {
+    match change {
+        Change::Put { source, .. } | Change::Attributes { source, .. } | Change::Link { source, .. } => now()
+            .is_some_and(|now| {
+                let (is, wanted) = (&now.attributes, &source.attributes);
+                now.kind == source.kind
+                    && now.size == source.size
+                    && (is.mtime, is.mode) == (wanted.mtime, wanted.mode)
+            }),
+        Change::Delete { .. } => now().is_none(),
+        Change::Finish { .. } => false,
+    }
+}
+
+/// Sets attributes; where an extended attribute cannot be set, all others, so that it costs itself and not the file. Gives
+/// what became of them, and the attribute's error.
+fn keep_what_can_be(
+    path: &RelPath,
+    staged: &mut dyn StagedFile,
+    change: &AttributeChange<'_>,
+) -> (Result<(), SystemError>, Option<SystemError>) {
+    let operation = "set the attributes of";
+    let Err(error) = staged.set_attributes(change) else { return (Ok(()), None) };
+    let error = SystemError::io(operation, path)(error);
+    if change.xattrs.is_none_or(<[Xattr]>::is_empty) {
+        return (Err(error), None);
+    }
+    let others = AttributeChange { xattrs: None, ..*change };
+    match staged.set_attributes(&others) {
+        Ok(()) => (Ok(()), Some(error)),
+        Err(_) => (Err(error), None),
     }
 }
 

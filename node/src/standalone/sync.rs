@@ -10,9 +10,8 @@ use super::progress::RunPhase;
 use super::request::{SyncRequest, Trash};
 use super::run::{Counters, Run};
 use super::state::{State, now_ms, open_universe};
-use super::trees::{Shape, Trees};
+use super::trees::Trees;
 use super::{Context, Privilege, default_threads};
-use crate::local::jail::Jail;
 use crate::local::system::LocalSystem;
 use crate::local::writer::{LocalWriter, TrashPlace, WriterOptions, timestamp_granularity_ns};
 use orbit_core::job::Outcome;
@@ -183,7 +182,6 @@ pub(super) fn run_plan_steps(
         kept: Mutex::default(),
     };
     let workers = if request.jobs == 0 { default_threads().max(2) } else { request.jobs.min(64) };
-    let root_times = fs::metadata(&trees.destination_path).ok();
     let executed = execute(&run, plan, workers, totals.faults, totals.files_deleted > 0);
     let kept = std::mem::take(&mut *run.kept.lock().expect("inserting does not panic"));
     let kept = still_wanted(state, &run.destination_key, kept, &executed);
@@ -194,7 +192,6 @@ pub(super) fn run_plan_steps(
     // to make durable.
     let is_durable = matches!(&executed, Ok((outcome, ..)) if *outcome != Outcome::NotDurable);
     let finished = if is_durable { writer.finish(&kept) } else { Ok(()) };
-    restore_times(&jail, trees, &totals, root_times.as_ref());
     let (outcome, mut faults, cause) = executed?;
     if let Err(error) = finished {
         // All is in place and safe; what could not be swept is swept by the next run.
@@ -247,7 +244,6 @@ fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
     if !has_stage_area(trees) {
         return Ok(());
     }
-    let before = fs::metadata(&trees.destination_path).ok();
     let options = WriterOptions {
         run_id: trash_name(),
         trash: TrashPlace::InDestination,
@@ -262,33 +258,7 @@ fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
     for found in jobs.checkpoints(&key)? {
         jobs.remove_checkpoint(&key, &found.checkpoint.path)?;
     }
-    drop(jobs);
-    restore_times(jail, trees, &Totals::default(), before.as_ref());
     Ok(())
-}
-
-/// The stage area came and went in the destination's root, which moved its time: it is set again. What it should be is
-/// the source's time after a whole tree, and what it was otherwise.
-fn restore_times(jail: &Jail, trees: &Trees, totals: &Totals, before: Option<&fs::Metadata>) {
-    use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
-    use std::os::unix::fs::MetadataExt;
-    let mtime = if trees.shape == Shape::Tree {
-        super::trees::root_metadata(trees.source.jail())
-            .ok()
-            .map(|root| (root.attributes.mtime.seconds, i64::from(root.attributes.mtime.nanos)))
-    } else if totals.files_new == 0 && totals.files_changed == 0 {
-        before.map(|before| (before.mtime(), before.mtime_nsec()))
-    } else {
-        None
-    };
-    if let Some((seconds, nanos)) = mtime {
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos },
-        };
-        // A wrong directory time is found and set by the next run.
-        let _ = futimens(jail.root_fd(), &times);
-    }
 }
 
 /// Staged objects that checkpoints of this destination name.

@@ -94,6 +94,9 @@ impl Harness {
         if self.ending.is_none() {
             choices.extend([Event::Stop, Event::NoSpace]);
         }
+        if !choices.is_empty() {
+            choices.push(Event::Tick);
+        }
         choices
     }
 
@@ -115,7 +118,7 @@ impl Harness {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Begin | Event::Fetched(_) => {}
+            Event::Begin | Event::Fetched(_) | Event::Tick => {}
             Event::Ran { step, faults, .. } => {
                 self.running.retain(|other| other != step);
                 self.faults += faults;

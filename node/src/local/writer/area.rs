@@ -19,8 +19,8 @@ use orbit_core::system::SystemError;
 use orbit_core::writer::StagedName;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, FileType, FlockOperation, Mode, OFlags, fchmod, flock, fremovexattr, fstat, ftruncate, mkdirat,
-    openat, statat, unlinkat,
+    AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, flock,
+    fremovexattr, fstat, ftruncate, futimens, mkdirat, openat, statat, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::collections::BTreeSet;
@@ -143,13 +143,19 @@ impl Area {
             .map_err(|errno| SystemError::io("clean up", &self.path)(errno.into()))
     }
 
-    /// Removes everything but what is `kept`, and itself if that is nothing.
+    /// Removes everything but what is `kept`, and itself if that is nothing. The directory around it keeps its times: by
+    /// then they are what they should be.
     pub fn close(&self, kept: &BTreeSet<StagedName>) -> Result<(), SystemError> {
         self.sweep(kept)?;
         let remove = || -> rustix::io::Result<()> {
             if sweep::names(self.dir.as_fd())?.iter().all(|name| name == LOCK_NAME) {
                 unlinkat(&self.dir, LOCK_NAME, AtFlags::empty())?;
+                let around = fstat(&self.parent)?;
                 unlinkat(&self.parent, STAGE_NAME, AtFlags::REMOVEDIR)?;
+                let mtime = Timespec { tv_sec: around.st_mtime, tv_nsec: around.st_mtime_nsec as _ };
+                let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+                // A wrong directory time is found and set by the next run.
+                let _ = futimens(&self.parent, &Timestamps { last_access: omit, last_modification: mtime });
             }
             Ok(())
         };

@@ -87,11 +87,11 @@ impl Resumed {
         match result {
             Ok(()) => {
                 let Self { staged, pieces, checkpointed, .. } = self;
-                if checkpointed > 0 {
-                    // From here on the file is complete, and its name will be used up by the commit.
-                    run.forget_checkpoint(path);
-                }
-                Ok(Copied { staged: finish_len(run, staged, fresh, path)?, pieces })
+                Ok(Copied {
+                    staged: finish_len(run, staged, fresh, path)?,
+                    pieces,
+                    has_checkpoint: checkpointed > 0,
+                })
             }
             Err(ItemFault::Stopped) if is_dense && self.checkpoint(run, fresh, path).is_ok() => {
                 Err(ItemFault::Stopped)
