@@ -10,6 +10,7 @@ pub(super) use resume::Resumed;
 
 use super::progress::Work;
 use super::run::{ItemFault, Run};
+use super::state::now;
 use crate::local::writer::AlignedBuffer;
 use orbit_cdc::{differing_cells, hash_bytes};
 use orbit_core::batcher::LARGE_FILE_BYTES;
@@ -24,6 +25,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 pub(super) const PIECE_BYTES: usize = 1 << 20;
 /// Pieces between the reading and the writing thread: enough to keep both busy, 4 MiB a file in hand.
 const PIECES_IN_FLIGHT: usize = 4;
+/// No single write takes longer than this, in nanoseconds.
+const SETTLED_NS: i128 = 2_000_000_000;
 /// Unit in which a changed file is compared with its old version.
 const CELL_BYTES: usize = 4096;
 
@@ -103,10 +106,16 @@ fn copy_small(
     mut staged: Box<dyn StagedFile>,
     buffer: &mut AlignedBuffer,
 ) -> Result<Copied, ItemFault> {
-    if fresh.size == 0 && !matches!(source.read_at(&mut buffer[..1], 0), Ok(0)) {
+    if fresh.size == 0 {
         // Some file systems do not know a file's size before it is read.
-        run.writer.discard(staged.name());
-        return Err(SystemError::Changed { path: path.clone() }.into());
+        match source.read_at(&mut buffer[..1], 0) {
+            Ok(0) => {}
+            Ok(_) => {
+                run.writer.discard(staged.name());
+                return Err(SystemError::Changed { path: path.clone() }.into());
+            }
+            Err(error) => return Err(discarded(run, staged.as_ref(), "read", path, error)),
+        }
     }
     let mut pieces = Vec::new();
     let ranges = DataRanges::new(source, fresh);
@@ -234,6 +243,26 @@ pub(super) fn verify(
         }
     }
     Ok(())
+}
+
+/// Whether the source still gives what was copied. A write in progress sets the times when it begins: a file read in its
+/// midst looks unchanged before and after. Only a second look tells, and only a file that changed just now needs it.
+pub(super) fn is_steady(
+    source: &dyn SourceFile,
+    fresh: &Metadata,
+    pieces: &[Piece],
+    buffer: &mut AlignedBuffer,
+) -> io::Result<bool> {
+    if now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS {
+        return Ok(true);
+    }
+    for piece in pieces {
+        let bytes = &mut buffer[..piece.len as usize];
+        if read_full(source, bytes, piece.offset)? != bytes.len() || hash_bytes(bytes) != piece.hash {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Throws away what cannot be completed, and says why.

@@ -193,23 +193,27 @@ impl Driver<'_> {
         Ok(None)
     }
 
+    /// The next steps of `phase`; fewer than `limit` only if there are no more. Steps of phases that were left out are
+    /// passed over.
     fn fetch(&mut self, phase: Phase, limit: usize) -> Result<Vec<StepId>, RunError> {
-        let rows = self.run.state.jobs().next_steps(self.plan, self.cursor, limit)?;
-        let mut ids = Vec::with_capacity(rows.len());
-        for row in rows {
-            let step = Step::decode(&row.step.body).map_err(|error| RunError::Plan(error.into()))?;
-            if step.phase != phase {
+        let mut ids = Vec::with_capacity(limit);
+        while ids.len() < limit {
+            let rows = self.run.state.jobs().next_steps(self.plan, self.cursor, limit - ids.len())?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let step = Step::decode(&row.step.body).map_err(|error| RunError::Plan(error.into()))?;
                 // The order of execution is by phase first: whatever follows belongs to later ones.
                 if step.phase > phase {
-                    break;
+                    return Ok(ids);
                 }
-                // Left out with its phase.
                 self.cursor = Some((row.step.rank, row.step.seq));
-                continue;
+                if step.phase == phase {
+                    ids.push(StepId(row.step.seq));
+                    self.bodies.insert(StepId(row.step.seq), step);
+                }
             }
-            self.cursor = Some((row.step.rank, row.step.seq));
-            ids.push(StepId(row.step.seq));
-            self.bodies.insert(StepId(row.step.seq), step);
         }
         Ok(ids)
     }

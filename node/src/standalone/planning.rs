@@ -245,6 +245,7 @@ impl PlanWorld for World<'_> {
 /// Keeps steps in `jobs.db`. The plan's row is made with the first step, so that a run with nothing to do writes nothing.
 pub(super) struct StoredPlan<'a> {
     state: &'a State,
+    observer: Option<&'a dyn Observer>,
     header: Option<NewPlan>,
     id: PlanId,
     waiting: Vec<NewStep>,
@@ -255,8 +256,10 @@ pub(super) struct StoredPlan<'a> {
 const WAITING_BYTES: usize = 4 << 20;
 
 impl<'a> StoredPlan<'a> {
-    pub(super) fn new(state: &'a State, header: NewPlan) -> Self {
-        Self { state, id: header.id, header: Some(header), waiting: Vec::new(), waiting_bytes: 0 }
+    /// `observer` is told of every step, if anyone is.
+    pub(super) fn new(state: &'a State, header: NewPlan, observer: Option<&'a dyn Observer>) -> Self {
+        let id = header.id;
+        Self { state, observer, id, header: Some(header), waiting: Vec::new(), waiting_bytes: 0 }
     }
 
     /// Writes what is waiting, and the totals.
@@ -280,6 +283,9 @@ impl<'a> StoredPlan<'a> {
 
 impl StepSink for StoredPlan<'_> {
     fn step(&mut self, id: StepId, step: Step) -> Result<(), SinkError> {
+        if let Some(observer) = self.observer {
+            tell(&step, observer);
+        }
         let body = step.encode();
         self.waiting_bytes += body.len();
         self.waiting.push(NewStep { seq: id.0, rank: step.rank(id), bytes: step.bytes(), body });

@@ -46,7 +46,7 @@ pub fn make_plan(context: &Context, request: &SyncRequest) -> Result<PlanReport,
     let state = State::open(&context.state_dir, context.observer.as_ref())?;
     let header = new_plan(request, true);
     let (id, created_ms) = (header.id, header.created_ms);
-    let mut sink = StoredPlan::new(&state, header);
+    let mut sink = StoredPlan::new(&state, header, None);
     let planned = plan_trees(context, request, &trees, &mut sink)
         .and_then(|totals| guards::check(request, &trees, &totals, totals.bytes_allocated).map(|()| totals));
     let sealed = planned.and_then(|totals| sink.seal(&encode_totals(&totals)).map(|_| totals));

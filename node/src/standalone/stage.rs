@@ -10,7 +10,11 @@ use orbit_core::plan::{Change, DirectoryState, Group, Item, Phase, Step};
 use orbit_core::system::{OrbitSystem, SystemError, Xattr};
 use orbit_core::writer::{AttributeChange, Node, OrbitWriter, Place, StagedFile, StagedName};
 use orbit_core::{EntryKind, Metadata, RelPath};
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
+
+/// What errors call it when attributes could not be set.
+const SET_ATTRIBUTES: &str = "set the attributes of";
 
 /// A staged object waiting for its commit.
 pub(super) struct Staged {
@@ -136,7 +140,10 @@ impl Run<'_> {
 
     fn note_fault(&self, path: &RelPath, error: &SystemError, done: &mut StagedStep) {
         done.faults += 1;
-        done.no_space |= error.is_no_space();
+        // An attribute may find no room where there is plenty for files.
+        let of_attributes =
+            matches!(error, SystemError::Io { operation, .. } if *operation == SET_ATTRIBUTES);
+        done.no_space |= error.is_no_space() && !of_attributes;
         self.fault(path, error);
     }
 
@@ -287,12 +294,15 @@ impl Run<'_> {
             change.set_mode = true;
         }
         let (attributes, lost) = keep_what_can_be(path, staged.as_mut(), &change);
+        let steady = copy::is_steady(source.as_ref(), &fresh, &copied.pieces, buffer);
+        let steady = steady.map_err(SystemError::io("read", path));
         let after = source.metadata().map_err(SystemError::io("read", path));
         let name = staged.name().clone();
-        let result = attributes.and(after).and_then(|after| {
-            let is_same = after.identity() == fresh.identity();
-            if is_same { Ok(()) } else { Err(SystemError::Changed { path: path.clone() }) }
-        });
+        let result =
+            attributes.and(steady).and_then(|steady| Ok((steady, after?))).and_then(|(steady, after)| {
+                let is_same = steady && after.identity() == fresh.identity();
+                if is_same { Ok(()) } else { Err(SystemError::Changed { path: path.clone() }) }
+            });
         match result {
             Ok(()) => Ok(Put { name, pieces: copied.pieces, has_checkpoint: copied.has_checkpoint, lost }),
             Err(error) => {
@@ -390,10 +400,13 @@ fn keep_what_can_be(
     staged: &mut dyn StagedFile,
     change: &AttributeChange<'_>,
 ) -> (Result<(), SystemError>, Option<SystemError>) {
-    let operation = "set the attributes of";
+    let operation = SET_ATTRIBUTES;
     let Err(error) = staged.set_attributes(change) else { return (Ok(()), None) };
+    // What this file system, or this user, cannot keep. Anything else may go better the next time.
+    let is_final = matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied)
+        || rustix::io::Errno::from_io_error(&error).is_some_and(|e| e == rustix::io::Errno::TOOBIG);
     let error = SystemError::io(operation, path)(error);
-    if change.xattrs.is_none_or(<[Xattr]>::is_empty) {
+    if !is_final || change.xattrs.is_none_or(<[Xattr]>::is_empty) {
         return (Err(error), None);
     }
     let others = AttributeChange { xattrs: None, ..*change };

@@ -48,7 +48,7 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
     let mut trees = open_trees(context, request)?;
     let state = State::open(&context.state_dir, context.observer.as_ref())?;
     let header = new_plan(request, false);
-    let mut sink = StoredPlan::new(&state, header);
+    let mut sink = StoredPlan::new(&state, header, Some(context.observer.as_ref()));
     let totals = plan_trees(context, request, &trees, &mut sink)?;
     guards::check(request, &trees, &totals, totals.bytes_allocated)?;
     announce(&totals, &context.progress);

@@ -85,7 +85,7 @@ impl Area {
         let io = |errno: Errno| SystemError::io("stage in", &path)(errno.into());
         for attempt in 1..=ATTEMPTS {
             if absent == Absent::Create {
-                match mkdirat(&parent, STAGE_NAME, Mode::RWXU) {
+                match keeping_times(parent.as_fd(), || mkdirat(&parent, STAGE_NAME, Mode::RWXU)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(io(errno).into()),
                 }
@@ -150,12 +150,7 @@ impl Area {
         let remove = || -> rustix::io::Result<()> {
             if sweep::names(self.dir.as_fd())?.iter().all(|name| name == LOCK_NAME) {
                 unlinkat(&self.dir, LOCK_NAME, AtFlags::empty())?;
-                let around = fstat(&self.parent)?;
-                unlinkat(&self.parent, STAGE_NAME, AtFlags::REMOVEDIR)?;
-                let mtime = Timespec { tv_sec: around.st_mtime, tv_nsec: around.st_mtime_nsec as _ };
-                let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-                // A wrong directory time is found and set by the next run.
-                let _ = futimens(&self.parent, &Timestamps { last_access: omit, last_modification: mtime });
+                keeping_times(self.parent(), || unlinkat(&self.parent, STAGE_NAME, AtFlags::REMOVEDIR))?;
             }
             Ok(())
         };
@@ -173,6 +168,21 @@ impl Area {
     pub fn parent(&self) -> BorrowedFd<'_> {
         self.parent.as_fd()
     }
+}
+
+/// Changes the entries of a directory and sets its modification time back. A wrong one is found by the next run.
+fn keeping_times(
+    directory: BorrowedFd<'_>,
+    change: impl FnOnce() -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    let before = fstat(directory);
+    change()?;
+    if let Ok(before) = before {
+        let mtime = Timespec { tv_sec: before.st_mtime, tv_nsec: before.st_mtime_nsec as _ };
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let _ = futimens(directory, &Timestamps { last_access: omit, last_modification: mtime });
+    }
+    Ok(())
 }
 
 impl Defaults {
