@@ -9,9 +9,9 @@ use orbit_core::{Chunk, ContentHash};
 use std::io::{self, Read};
 
 /// Bytes held at once: a few of the longest chunks. Half and twice as much were as fast.
-const BUFFER_LEN: usize = 1 << 20;
+const BUFFER_LEN: usize = 1 << 19;
 
-/// Cuts an [`Input`] into chunks, one after the other, holding about 1 MiB of it.
+/// Cuts an [`Input`] into chunks, one after the other, holding at most 512 KiB of it.
 ///
 /// As an iterator it gives the chunks alone; [`Self::next_chunk`] lends their bytes too. After an
 /// error it must not be asked again: it would leave out what could not be read.
@@ -44,14 +44,14 @@ pub struct ChunkBytes<'a> {
 impl<R: Read> Chunker<ReadInput<R>> {
     /// Chunks all that a reader gives.
     pub fn from_reader(params: &ChunkParams, reader: R) -> Self {
-        Self::new(params, ReadInput::new(reader), 0)
+        Self::new(params, ReadInput::new(reader), 0, u64::MAX)
     }
 }
 
 impl<'a, F: Fn(&mut [u8], u64) -> io::Result<usize>> Chunker<SourceInput<'a, F>> {
     /// Chunks a whole source. Holes are not read.
     pub fn from_source(params: &ChunkParams, source: &'a Source<F>) -> Self {
-        Self::new(params, SourceInput::new(source, 0, source.len()), 0)
+        Self::new(params, SourceInput::new(source, 0, source.len()), 0, source.len())
     }
 
     /// Chunks a source as if a chunk began at `offset`, reading ahead no further than `horizon`.
@@ -61,7 +61,7 @@ impl<'a, F: Fn(&mut [u8], u64) -> io::Result<usize>> Chunker<SourceInput<'a, F>>
         offset: u64,
         horizon: u64,
     ) -> Self {
-        Self::new(params, SourceInput::new(source, offset, horizon), offset)
+        Self::new(params, SourceInput::new(source, offset, horizon), offset, source.len())
     }
 
     /// Goes on at another place of the source, as if a chunk began there.
@@ -72,12 +72,16 @@ impl<'a, F: Fn(&mut [u8], u64) -> io::Result<usize>> Chunker<SourceInput<'a, F>>
 }
 
 impl<I: Input> Chunker<I> {
-    fn new(params: &ChunkParams, input: I, offset: u64) -> Self {
+    /// `len_max` bounds what the input can give, so that a small file costs a small buffer.
+    fn new(params: &ChunkParams, input: I, offset: u64, len_max: u64) -> Self {
+        let len = BUFFER_LEN.max(2 * params.max_len());
+        // One more than there is, so that reading the end is noticed.
+        let len = len.min(usize::try_from(len_max.saturating_add(1)).unwrap_or(usize::MAX));
         Self {
             params: *params,
             scanner: Scanner::detect(),
             input,
-            buffer: vec![0; BUFFER_LEN.max(2 * params.max_len())].into_boxed_slice(),
+            buffer: vec![0; len].into_boxed_slice(),
             start: 0,
             end: 0,
             offset,
