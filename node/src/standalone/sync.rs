@@ -55,7 +55,7 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
     context.observer.event(&RunEvent::Planned(&totals));
     let record = RunRecord::begin(&state, "sync", request);
     let result = if totals.is_nothing_to_do() {
-        settle_leftovers(&trees, &state)?;
+        settle_leftovers(context, &trees, &state)?;
         Ok(RunReport {
             summary: summary_of(&totals, None, begun),
             totals,
@@ -159,6 +159,7 @@ pub(super) fn run_plan_steps(
         keep_staged: checkpointed(state, &key),
     };
     let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
+    sweep_mounts(context, &writer, &trees.destination_path);
     let granularity_ns = timestamp_granularity_ns(jail.root_fd()).unwrap_or(1);
     let destination = LocalSystem::new(jail.clone());
     let privilege = Privilege::current();
@@ -232,6 +233,49 @@ fn still_wanted(
     wanted
 }
 
+/// Sweeps what a killed run left on other file systems mounted inside the destination: this run may stage nothing there.
+fn sweep_mounts(context: &Context, writer: &LocalWriter, destination: &Path) {
+    for directory in mounts_below(destination) {
+        if let Err(error) = writer.sweep_area(&directory) {
+            let notice = format!("{directory}: leftovers of an earlier run stay: {}", chain(&error));
+            context.observer.event(&RunEvent::Notice(&notice));
+        }
+    }
+}
+
+/// Mount points below a directory. None where the system does not list them.
+fn mounts_below(directory: &Path) -> Vec<RelPath> {
+    let Ok(root) = fs::canonicalize(directory) else { return Vec::new() };
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let points =
+        mounts.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b' ').nth(4));
+    let below = |point: &[u8]| {
+        let point = unescape(point);
+        let relative = Path::new(std::ffi::OsStr::from_bytes(&point)).strip_prefix(&root).ok()?;
+        RelPath::new(relative.as_os_str().as_bytes()).ok().filter(|path| !path.is_root())
+    };
+    points.filter_map(below).collect()
+}
+
+/// Undoes the octal escapes (`\040` for a space) of a mount table.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        match tail {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *first == b'\\' => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
 /// Whether a run that did not end left its stage area.
 fn has_stage_area(trees: &Trees) -> bool {
     let stage = std::ffi::OsStr::from_bytes(orbit_core::filter::STAGE_NAME);
@@ -239,7 +283,7 @@ fn has_stage_area(trees: &Trees) -> bool {
 }
 
 /// Sweeps what a killed run left, where there is nothing else to do.
-fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
+fn settle_leftovers(context: &Context, trees: &Trees, state: &State) -> Result<(), RunError> {
     let Some(jail) = &trees.destination else { return Ok(()) };
     if !has_stage_area(trees) {
         return Ok(());
@@ -252,6 +296,7 @@ fn settle_leftovers(trees: &Trees, state: &State) -> Result<(), RunError> {
     let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
     // What the killed run renamed is in place, but nobody said yet that it is safe.
     writer.flush()?;
+    sweep_mounts(context, &writer, &trees.destination_path);
     writer.finish(&BTreeSet::new())?;
     let key = destination_key(&trees.destination_path);
     let mut jobs = state.jobs();
@@ -335,5 +380,13 @@ impl RunRecord {
         if let Err(error) = state.jobs().finish_run(self.0, now_ms(), run_state, &summary) {
             tracing::warn!(error = chain(&error), "cannot record the run's end");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_mount_table_is_unescaped() {
+        assert_eq!(super::unescape(b"/a\\040b\\134c\\"), b"/a b\\c\\");
     }
 }
