@@ -22,7 +22,9 @@ pub mod compare;
 pub mod endpoint;
 pub mod entry;
 pub mod filter;
+pub mod grid;
 pub mod hash;
+pub mod ids;
 pub mod job;
 pub mod plan;
 pub mod planner;
@@ -31,6 +33,7 @@ pub mod rate;
 pub mod rel_path;
 pub mod summary;
 pub mod system;
+pub mod wire;
 pub mod writer;
 
 pub use byte_range::ByteRange;

@@ -1,0 +1,1 @@
+//! Listings packed as columns: what a scan sends over the network.

@@ -1,0 +1,214 @@
+//! The system protocol: the operations of [`OrbitSystem`](crate::system::OrbitSystem), asked of a star over a stream.
+//!
+//! A session is a stream. Each side sends frames: a length (4 bytes, little endian), then that many bytes, at most
+//! [`MESSAGE_BYTES_MAX`](super::MESSAGE_BYTES_MAX). The first frame to the star is an [`Opening`], which it answers with
+//! [`Reply::Opened`] or [`Reply::Refused`]. Then calls follow one after the other, on the same stream: a [`Call`], and
+//! its replies up to one that [`ends`](Reply::ends) it. While a scan runs, the asker may send [`Call::Prune`] and
+//! [`Call::Stop`] at any time.
+
+use super::bytes;
+use super::bytes::Octets;
+use crate::byte_range::ByteRange;
+use crate::chunk::Chunk;
+use crate::entry::Metadata;
+use crate::grid::{Fence, Refusal};
+use crate::hash::ContentHash;
+use serde::{Deserialize, Serialize};
+
+/// Begins a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opening {
+    /// Epoch and term of the Nucleus that sends the asker. The Nucleus fills it in.
+    pub fence: Fence,
+    /// The path as a person wrote it: absolute, bytes. A directory becomes the session's root; a file or another kind
+    /// is reached through its parent, and [`Opened::start`] names it.
+    #[serde(with = "bytes")]
+    pub path: Vec<u8>,
+    /// Whether a path above the allowed ones is answered with the way to them instead of a refusal.
+    pub browse: bool,
+}
+
+/// What the path of an [`Opening`] turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opened {
+    /// Empty if the path is a directory, which is the root now; else its name below the root.
+    #[serde(with = "bytes")]
+    pub start: Vec<u8>,
+    /// The star's name, for messages.
+    pub node: String,
+    /// Not empty if the path lies above allowed paths: names below it that lead there. Nothing else may be called then.
+    pub ways: Vec<Octets>,
+}
+
+/// One operation. Paths are bytes of a [`RelPath`](crate::RelPath) below the session's root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Call {
+    /// Walk a tree: replies are [`Reply::Listings`] and [`Reply::ScanFault`], in order, then [`Reply::Done`].
+    Scan {
+        /// Where it starts.
+        #[serde(with = "bytes")]
+        start: Vec<u8>,
+        /// Not into other file systems.
+        one_file_system: bool,
+        /// Threads wished for; the star bounds them.
+        threads: u16,
+    },
+    /// During a scan: not into this directory.
+    Prune {
+        /// The directory.
+        #[serde(with = "bytes")]
+        directory: Vec<u8>,
+    },
+    /// During a scan or a chunking: no more is wanted. The replies end early, with [`Reply::Done`].
+    Stop,
+    /// One directory, not what is below: [`Reply::Listings`] and [`Reply::Done`].
+    List {
+        /// The directory.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+    },
+    /// Metadata of a path, not following a symbolic link: [`Reply::Metadata`].
+    Metadata {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+    },
+    /// Text of a symbolic link: [`Reply::Bytes`].
+    ReadLink {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+    },
+    /// Extended attributes: [`Reply::Xattrs`].
+    Xattrs {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+    },
+    /// First bytes of a file: [`Reply::Bytes`].
+    ReadHeader {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+        /// At most this many, at most 1 MiB.
+        len: u32,
+    },
+    /// BLAKE3 of a range: [`Reply::Hash`].
+    HashRange {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+        /// The range.
+        range: ByteRange,
+    },
+    /// Chunks and identity: [`Reply::Chunks`] in order if asked for, then [`Reply::Hash`].
+    Chunk {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+        /// Whether the chunks are wanted, or the identity alone.
+        with_chunks: bool,
+    },
+    /// Opens a regular file for this session: [`Reply::Metadata`]. A session holds one open file; opening another
+    /// closes the first.
+    Open {
+        /// The path.
+        #[serde(with = "bytes")]
+        path: Vec<u8>,
+    },
+    /// Fresh metadata of the open file.
+    FileMetadata,
+    /// Bytes of the open file: [`Reply::Bytes`], at most 1 MiB; empty at the end.
+    Read {
+        /// First byte.
+        offset: u64,
+        /// At most this many.
+        len: u32,
+    },
+    /// Next run of data of the open file: [`Reply::Range`].
+    NextData {
+        /// From here.
+        offset: u64,
+    },
+    /// Extended attributes of the open file.
+    FileXattrs,
+}
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Reply {
+    /// The session is open.
+    Opened(Opened),
+    /// The star refuses.
+    Refused(Refusal),
+    /// The operation failed.
+    Failed(WireSystemError),
+    /// Some listings, packed ([`listing`](super::listing)).
+    Listings(#[serde(with = "bytes")] Vec<u8>),
+    /// A directory could not be read, wholly or in part; the scan goes on.
+    ScanFault(WireSystemError),
+    /// End of a scan, or of a call that was stopped.
+    Done,
+    /// Metadata.
+    Metadata(Metadata),
+    /// Bytes.
+    Bytes(#[serde(with = "bytes")] Vec<u8>),
+    /// A hash.
+    Hash(ContentHash),
+    /// Some chunks, in order.
+    Chunks(Vec<Chunk>),
+    /// Extended attributes: names and values.
+    Xattrs(Vec<(Octets, Octets)>),
+    /// A range, or none.
+    Range(Option<ByteRange>),
+}
+
+impl Reply {
+    /// Whether no more replies to the call follow.
+    pub const fn ends(&self) -> bool {
+        !matches!(self, Self::Listings(_) | Self::ScanFault(_) | Self::Chunks(_))
+    }
+}
+
+/// A [`SystemError`] on its way. The operating system's number of the error is kept where both sides know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireSystemError {
+    /// On what.
+    #[serde(with = "bytes")]
+    pub path: Vec<u8>,
+    /// What happened.
+    pub fault: WireFault,
+}
+
+/// What happened to a path. One variant for each of [`SystemError`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum WireFault {
+    /// The operating system refused.
+    Io {
+        /// What was tried.
+        operation: String,
+        /// `std::io::ErrorKind` by a stable number; see `WireFault::kind`.
+        kind: u8,
+        /// What the system said, for people.
+        message: String,
+    },
+    /// It would have led outside.
+    Escapes,
+    /// It is not what is needed.
+    WrongKind {
+        /// What is needed.
+        wanted: String,
+    },
+    /// It changed.
+    Changed,
+    /// It does not read back.
+    Corrupt,
+    /// It holds something.
+    Occupied,
+}

@@ -1,0 +1,372 @@
+//! The objects of the API, written once: the daemon gives them, the CLI prints them, `--json` shows them as they are.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/node`: the node that answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThisNode {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The grid it belongs to.
+    pub grid: GridView,
+    /// Whether it acts as the Nucleus.
+    pub is_nucleus: bool,
+    /// Name of the Nucleus it is connected to.
+    pub nucleus: Option<String>,
+    /// Libp2p peer id.
+    pub peer: String,
+    /// Multiaddresses it listens on.
+    pub addresses: Vec<String>,
+    /// Its version.
+    pub version: String,
+    /// Its jail.
+    pub allowed_paths: Vec<String>,
+    /// When its certificate ends, milliseconds since 1970.
+    pub certificate_expires_ms: i64,
+    /// How far its clock is ahead of the Nucleus's, milliseconds.
+    pub clock_ahead_ms: Option<i64>,
+    /// Messages from outside that were dropped, by reason.
+    pub dropped: Vec<Counter>,
+    /// How heartbeats of the last minutes were answered, microseconds.
+    pub heartbeat_rtt: Option<Percentiles>,
+    /// Messages sent and received by this node's mesh, bytes.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+}
+
+/// A count with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// What is counted.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How a measured value is distributed, microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Values measured.
+    pub count: u64,
+    /// Half are below.
+    pub p50_us: u64,
+    /// 99 of 100 are below.
+    pub p99_us: u64,
+    /// None is above.
+    pub max_us: u64,
+}
+
+/// A grid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GridView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// One sentence: healthy or not, and how many failures the grid survives.
+    pub sentence: String,
+    /// Whether nothing needs attention.
+    pub is_healthy: bool,
+    /// Nodes that may fail while commands still work.
+    pub tolerates_failures: u32,
+    /// The grid.
+    pub grid: GridView,
+    /// Name of the Nucleus.
+    pub nucleus: String,
+    /// Epoch of the grid.
+    pub epoch: u32,
+    /// Term of the Nucleus.
+    pub term: u64,
+    /// How many nodes there are in each state.
+    pub nodes: NodeCounts,
+    /// What needs attention, with what to do.
+    pub problems: Vec<Problem>,
+}
+
+/// How many nodes are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCounts {
+    /// All.
+    pub total: u32,
+    /// Heard lately.
+    pub ready: u32,
+    /// A few heartbeats are missing.
+    pub suspect: u32,
+    /// Given up until they are heard again.
+    pub lost: u32,
+    /// Take no new work (counted above too).
+    pub draining: u32,
+}
+
+/// Something that needs attention.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// State of a node as the Nucleus sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// Heard lately.
+    Ready,
+    /// A few heartbeats are missing.
+    Suspect,
+    /// Given up until it is heard again.
+    Lost,
+}
+
+/// `GET /v1/nodes`, `GET /v1/nodes/{node}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `star`, `witness` or `nucleus`: what its certificate allows.
+    pub role: String,
+    /// Whether it acts as the Nucleus now.
+    pub is_nucleus: bool,
+    /// Whether it is heard.
+    pub state: NodeState,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
+    /// Takes no new work.
+    pub is_draining: bool,
+    /// When it was last heard, milliseconds since 1970; none: not since the Nucleus started.
+    pub last_seen_ms: Option<i64>,
+    /// When it joined, milliseconds since 1970.
+    pub joined_ms: i64,
+    /// Version of its `orbit`.
+    pub version: String,
+    /// Operating system and processor.
+    pub platform: String,
+    /// Libp2p peer id.
+    pub peer: String,
+    /// Multiaddresses it listens on.
+    pub addresses: Vec<String>,
+    /// How it is connected to the Nucleus; none: it is the Nucleus, or not connected.
+    pub link: Option<LinkView>,
+    /// What its machine is busy with.
+    pub load: Option<LoadView>,
+    /// Its jail.
+    pub allowed_paths: Vec<String>,
+    /// Jobs it works on.
+    pub jobs: u32,
+    /// Constellations it belongs to.
+    pub constellations: Vec<String>,
+    /// Its certificate.
+    pub certificate: CertificateView,
+    /// What it did for the grid since it started.
+    pub metering: Option<MeteringView>,
+    /// How far its clock is ahead of the Nucleus's, milliseconds.
+    pub clock_ahead_ms: Option<i64>,
+}
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// `tcp4` or `tcp6`.
+    pub kind: String,
+    /// Multiaddress of the other end.
+    pub address: String,
+    /// Which end dialled: `out` from the Nucleus, `in` to it.
+    pub direction: String,
+    /// Round trip of the last heartbeat, microseconds.
+    pub rtt_us: Option<u32>,
+}
+
+/// What a machine is busy with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadView {
+    /// Processor use, 0 to 100 of all cores.
+    pub cpu_percent: f32,
+    /// Cores.
+    pub cores: u16,
+    /// Bytes.
+    pub memory_total: u64,
+    /// Bytes that programs can still get.
+    pub memory_available: u64,
+    /// Resident memory of the node's process, bytes.
+    pub memory_own: u64,
+    /// Disks under the allowed paths.
+    pub disks: Vec<DiskView>,
+    /// Calls being answered.
+    pub calls_running: u32,
+}
+
+/// A file system under an allowed path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskView {
+    /// The allowed path.
+    pub path: String,
+    /// Bytes.
+    pub total: u64,
+    /// Bytes that can still be written.
+    pub free: u64,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// Serial number.
+    pub serial: String,
+    /// Milliseconds since 1970.
+    pub issued_ms: i64,
+    /// Milliseconds since 1970.
+    pub expires_ms: i64,
+}
+
+/// What a star did for the grid since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeteringView {
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
+    /// Calls answered.
+    pub calls: u64,
+    /// Calls refused.
+    pub refused: u64,
+    /// Entries listed.
+    pub entries_scanned: u64,
+    /// Bytes hashed.
+    pub bytes_hashed: u64,
+    /// Bytes sent in answers.
+    pub bytes_sent: u64,
+    /// Bytes received in questions.
+    pub bytes_received: u64,
+}
+
+/// `PATCH /v1/nodes/{node}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodePatch {
+    /// Its new name.
+    pub name: Option<String>,
+    /// Whether it takes no new work.
+    pub is_draining: Option<bool>,
+}
+
+/// `POST /v1/tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// How long it works, seconds (1 to 30 days).
+    pub ttl_s: u64,
+    /// How many nodes it admits (1 to 10 000).
+    pub uses: u32,
+    /// `star` or `witness`.
+    pub role: String,
+}
+
+/// Its answer: the only time the token itself is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenCreated {
+    /// The token with its secret.
+    pub token: String,
+    /// The line to type on the new machine.
+    pub join_command: String,
+    /// How the token is listed.
+    pub listed: TokenView,
+}
+
+/// `GET /v1/tokens`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// Its id.
+    pub id: String,
+    /// The role it gives.
+    pub role: String,
+    /// Nodes it admits in all.
+    pub uses: u32,
+    /// Nodes it still admits.
+    pub uses_left: u32,
+    /// `usable`, `used` or `expired`.
+    pub state: String,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    /// Milliseconds since 1970.
+    pub expires_ms: i64,
+    /// Name of the node on which it was asked for.
+    pub created_on: String,
+}
+
+/// `GET /v1/constellations`, `POST /v1/constellations` (then `nodes` is empty).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConstellationView {
+    /// Its name.
+    pub name: String,
+    /// Names of its nodes.
+    #[serde(default)]
+    pub nodes: Vec<String>,
+}
+
+/// `POST` and `DELETE /v1/constellations/{name}/nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeList {
+    /// Names of nodes.
+    pub nodes: Vec<String>,
+}
+
+/// `GET /v1/authorities`, `POST /v1/authorities` (which starts a new one).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityView {
+    /// SHA-256 of its public key, hexadecimal: what tokens pin.
+    pub pin: String,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    /// Milliseconds since 1970.
+    pub expires_ms: i64,
+    /// Whether it issues certificates; the others are only still trusted.
+    pub is_current: bool,
+    /// Members whose certificate it signed.
+    pub members: u32,
+}
+
+/// `POST /v1/nodes/{node}/reach`: can the Nucleus reach that node by itself, and the node the Nucleus?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachView {
+    /// Addresses of the node that were tried.
+    pub tried: Vec<String>,
+    /// Those that answered with the node's key.
+    pub reached: Vec<String>,
+}
+
+/// What every request that fails is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// What kind of failure; decides the exit code.
+    pub code: ErrorCode,
+    /// What failed, on what, why.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request is not understood.
+    Usage,
+    /// Something named does not exist.
+    NotFound,
+    /// A node or the Nucleus cannot be reached.
+    Unreachable,
+    /// Refused.
+    Refused,
+    /// Anything else.
+    Failed,
+}
