@@ -11,6 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Longest piece of a path handed to one system call: `PATH_MAX` is 4 096 with the final NUL.
@@ -50,6 +51,14 @@ impl Jail {
         let handle = openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let resolver = Resolver::best(handle.as_fd());
         Ok(Self { root: handle, root_path: root.to_owned(), resolver })
+    }
+
+    /// A jail of its own around a directory below this one, opened by this one's handle: whatever happens to the path
+    /// to it meanwhile, it holds that directory.
+    pub fn below(&self, path: &RelPath) -> Result<Self, SystemError> {
+        let root = self.open_directory(path)?;
+        let name = std::ffi::OsStr::from_bytes(path.as_bytes());
+        Ok(Self { root, root_path: self.root_path.join(name), resolver: self.resolver })
     }
 
     /// The root as it was named, for messages.

@@ -212,3 +212,24 @@ fn swap(root: &fs::File, a: &str, b: &str) {
     rustix::fs::renameat(root, b, root, a).expect("renamed");
     rustix::fs::renameat(root, "aside", root, b).expect("renamed");
 }
+
+#[test]
+fn a_jail_below_holds_its_directory_wherever_it_goes() {
+    let root = tempfile::tempdir().expect("a directory");
+    fs::create_dir_all(root.path().join("a/b")).expect("made");
+    fs::write(root.path().join("a/b/file"), "inside").expect("written");
+    symlink("a", root.path().join("link")).expect("linked");
+    for jail in both(root.path()) {
+        let below = jail.below(&path("a/b")).expect("opens");
+        assert_eq!(below.root_path(), root.path().join("a/b"));
+        fs::rename(root.path().join("a"), root.path().join("moved")).expect("renamed");
+        symlink("/", root.path().join("a")).expect("linked");
+        assert_eq!(content(&below.open_file(&path("file")).expect("opens")), b"inside");
+        assert!(matches!(jail.below(&path("a/b")), Err(SystemError::Escapes { .. })));
+        fs::remove_file(root.path().join("a")).expect("removed");
+        fs::rename(root.path().join("moved"), root.path().join("a")).expect("renamed");
+        assert!(matches!(jail.below(&path("link/b")), Err(SystemError::Escapes { .. })));
+        assert!(jail.below(&path("a/b/file")).is_err());
+        assert!(jail.below(&RelPath::root()).is_ok());
+    }
+}

@@ -121,8 +121,15 @@ impl Scan for LocalScan {
         Some(Ok(listed.listing))
     }
 
+    /// A directory that the walk has passed, or that is none of this walk, is ignored: nothing is kept of it. One that
+    /// the walk is in already is left.
     fn prune(&mut self, directory: &RelPath) {
         let mut queue = self.walk.lock();
+        if let Some(level) = self.branches.iter().position(|branch| branch.lies_in(directory)) {
+            self.branches.truncate(level);
+        } else if !self.branches.iter().any(|branch| branch.awaits(directory)) {
+            return;
+        }
         queue.prune(directory);
         self.walk.wake_readers(&queue);
     }

@@ -7,6 +7,7 @@ use super::lister::Listed;
 use super::split::Split;
 use orbit_core::system::ScanFault;
 use orbit_core::{EntryKind, Listing, RelPath};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,10 +36,29 @@ impl Subdirectories {
         (!ends.is_empty()).then(|| Arc::new(Self { directory: listing.path.clone(), names, ends }))
     }
 
-    fn path(&self, index: usize) -> Option<RelPath> {
+    fn name(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)? as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        Some(self.directory.join(&self.names[start..end]).expect("a name was checked when it was read"))
+        Some(&self.names[start..end])
+    }
+
+    fn path(&self, index: usize) -> Option<RelPath> {
+        let name = self.name(index)?;
+        Some(self.directory.join(name).expect("a name was checked when it was read"))
+    }
+
+    /// Where `name` is, or would be.
+    fn find(&self, name: &[u8]) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.ends.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match self.name(middle).cmp(&Some(name)) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
     }
 }
 
@@ -60,6 +80,19 @@ impl Branch {
         let path = self.of.path(self.next)?;
         self.next += 1;
         Some(path)
+    }
+
+    /// Whether all of it lies in `directory`.
+    pub fn lies_in(&self, directory: &RelPath) -> bool {
+        self.of.directory.starts_with(directory)
+    }
+
+    /// Whether `directory` is one of those that are still to come.
+    pub fn awaits(&self, directory: &RelPath) -> bool {
+        let Some(name) = directory.name() else { return false };
+        let above = &directory.as_bytes()[..directory.as_bytes().len() - name.len()];
+        let above = above.strip_suffix(b"/").unwrap_or(above);
+        above == self.of.directory.as_bytes() && self.of.find(name).is_ok_and(|at| at >= self.next)
     }
 }
 
@@ -134,6 +167,10 @@ impl Queue {
             let path = branch.advance()?;
             if !self.pruned.remove(&path) {
                 self.asked.clone_from(&path);
+                // What the walk has passed without asking for it: it was left half-way.
+                while self.pruned.first().is_some_and(|first| *first < path) {
+                    self.pruned.pop_first();
+                }
                 return Some(path);
             }
         }

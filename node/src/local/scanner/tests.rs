@@ -177,6 +177,44 @@ proptest! {
     }
 }
 
+/// A prune may come late, as from far away: into what the walk is in the middle of, behind it, or to nowhere.
+#[test]
+fn a_late_prune_leaves_what_is_left_of_a_directory() {
+    let root = tempfile::tempdir().expect("a directory");
+    let files: Vec<String> = (0..6 * 6 * 6)
+        .map(|n| format!("{}/{}/{}/file", n / 36, n / 6 % 6, n % 6))
+        .chain([String::from("last/file")])
+        .collect();
+    make_tree(root.path(), &files);
+    let mut whole = scan(root.path(), &options(0));
+    let all: Vec<RelPath> =
+        std::iter::from_fn(|| whole.next()).map(|next| next.expect("no fault").path).collect();
+    for threads in [0, 1, 4] {
+        for after in 0..all.len() {
+            let mut walk = scan(root.path(), &options(threads));
+            let mut found = Vec::new();
+            let late = all[after].parent().unwrap_or_else(|| path("3"));
+            while let Some(next) = walk.next() {
+                found.push(next.expect("no fault").path);
+                if found.len() == after + 1 {
+                    for bogus in ["nowhere", "0/nowhere", "5/5/5/file/x", "last/x"] {
+                        walk.prune(&path(bogus));
+                    }
+                    walk.prune(&late);
+                    walk.prune(&all[0].parent().unwrap_or_else(|| path("00")));
+                }
+            }
+            let wanted: Vec<RelPath> = all
+                .iter()
+                .enumerate()
+                .filter(|(at, path)| *at <= after || !path.starts_with(&late))
+                .map(|(_, path)| path.clone())
+                .collect();
+            assert_eq!(found, wanted, "{threads} threads, {late} left after {}", all[after]);
+        }
+    }
+}
+
 #[test]
 fn starts_below_the_root_and_refuses_what_is_no_directory() {
     let root = tempfile::tempdir().expect("a directory");
