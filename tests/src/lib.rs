@@ -11,10 +11,11 @@
 //!  Between     the judge of an interrupted run: every path is the old object or the new one, whole
 //!  Injection   a run under strace in which one system call fails, or is the last
 //!  Mount       file systems of their own, full, read-only, or short of inodes
+//!  Grid        several nodes, on loopback or in network namespaces of their own
 //! ```
 //!
-//! Reading order: [`scene`], [`orbit`], [`snapshot`], [`tree`], [`between`], then [`injection`] and [`mount`];
-//! [`conformance`] holds the suites that every implementation of a port passes.
+//! Reading order: [`scene`], [`orbit`], [`snapshot`], [`tree`], [`between`], then [`injection`] and [`mount`]; [`grid`]
+//! for several nodes; [`conformance`] holds the suites that every implementation of a port passes.
 //!
 //! A test that needs root, a mount or strace and cannot have it says `SKIPPED` on standard error, and why.
 //!
@@ -27,6 +28,7 @@
 pub mod between;
 pub mod conformance;
 pub mod content;
+pub mod grid;
 pub mod injection;
 pub mod mount;
 pub mod orbit;
