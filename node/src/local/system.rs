@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Longest header that is read, whatever is asked for.
 const HEADER_BYTES_MAX: usize = 1 << 20;
@@ -24,12 +25,13 @@ pub struct LocalSystem {
     jail: Arc<Jail>,
     cache: Option<Arc<dyn ManifestCache>>,
     threads: NonZeroUsize,
+    stop: Arc<AtomicBool>,
 }
 
 impl LocalSystem {
     /// What lies in `jail`; nothing is cached, and a file is chunked by the calling thread.
     pub fn new(jail: Arc<Jail>) -> Self {
-        Self { jail, cache: None, threads: NonZeroUsize::MIN }
+        Self { jail, cache: None, threads: NonZeroUsize::MIN, stop: Arc::default() }
     }
 
     /// Has [`chunk`](OrbitSystem::chunk) ask `cache` first, and tell it what it found out.
@@ -42,6 +44,12 @@ impl LocalSystem {
     #[must_use]
     pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN), ..self }
+    }
+
+    /// Has hashing and chunking give up, with an interrupted error, once `stop` is set: whoever asked has gone.
+    #[must_use]
+    pub fn with_stop(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     /// Where the tree lies.
@@ -109,7 +117,7 @@ impl OrbitSystem for LocalSystem {
     }
 
     fn hash_range(&self, path: &RelPath, range: ByteRange) -> Result<ContentHash, SystemError> {
-        hashing::hash_range(&LocalFile::open(&self.jail, path)?, path, range)
+        hashing::hash_range(&LocalFile::open(&self.jail, path)?, path, range, &self.stop)
     }
 
     fn chunk(
@@ -120,7 +128,8 @@ impl OrbitSystem for LocalSystem {
     ) -> Result<ContentHash, SystemError> {
         let file = LocalFile::open(&self.jail, path)?;
         let cache = self.cache.as_deref();
-        hashing::Chunking { file: &file, path, threads: self.threads, cache }.run(detail, sink)
+        let stop = &*self.stop;
+        hashing::Chunking { file: &file, path, threads: self.threads, cache, stop }.run(detail, sink)
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn SourceFile>, SystemError> {

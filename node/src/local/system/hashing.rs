@@ -5,9 +5,10 @@ use crate::local::source_file::LocalFile;
 use orbit_cdc::{ChunkError, ContentHasher, ManifestBuilder, ORBIT_64K, Source, chunk_source, identity};
 use orbit_core::system::{ChunkDetail, SourceFile, SystemError};
 use orbit_core::{ByteRange, Chunk, ContentHash, FileIdentity, Metadata, RelPath};
-use std::convert::Infallible;
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes read at a time; more was not faster.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -18,8 +19,18 @@ const HOLE_BYTES_MIN: u64 = 64 * 1024;
 /// Holes that are remembered of one file: 1 MiB of memory. What lies beyond is read as the zeros it is.
 const HOLES_MAX: usize = 65_536;
 
+/// What a computation that was given up says.
+fn given_up(path: &RelPath) -> SystemError {
+    SystemError::io("read", path)(io::ErrorKind::Interrupted.into())
+}
+
 /// BLAKE3 of a range. A range that ends beyond the file is of another version of it.
-pub fn hash_range(file: &LocalFile, path: &RelPath, range: ByteRange) -> Result<ContentHash, SystemError> {
+pub fn hash_range(
+    file: &LocalFile,
+    path: &RelPath,
+    range: ByteRange,
+    stop: &AtomicBool,
+) -> Result<ContentHash, SystemError> {
     let before = look_at(file, path)?;
     if range.end() > before.size {
         return Err(SystemError::Changed { path: path.clone() });
@@ -33,6 +44,9 @@ pub fn hash_range(file: &LocalFile, path: &RelPath, range: ByteRange) -> Result<
             read if read == wanted => hasher.update(&buffer[..wanted]),
             _ => return Err(SystemError::Changed { path: path.clone() }),
         };
+        if stop.load(Ordering::Relaxed) {
+            return Err(given_up(path));
+        }
         offset += wanted as u64;
     }
     confirm(file, path, &before.identity())?;
@@ -49,6 +63,8 @@ pub struct Chunking<'a> {
     pub threads: NonZeroUsize,
     /// What was found out before.
     pub cache: Option<&'a dyn ManifestCache>,
+    /// Set when nobody waits for the answer any more.
+    pub stop: &'a AtomicBool,
 }
 
 impl Chunking<'_> {
@@ -87,10 +103,11 @@ impl Chunking<'_> {
         let source = Source::new(file.size, read_at).with_holes(self.holes(file)?);
         let cut = chunk_source(&ORBIT_64K, &source, self.threads, |chunk| {
             each(chunk);
-            ControlFlow::<Infallible>::Continue(())
+            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match cut {
-            Ok(_) => Ok(()),
+            Ok(ControlFlow::Continue(())) => Ok(()),
+            Ok(ControlFlow::Break(())) => Err(given_up(self.path)),
             Err(ChunkError::Read { source, .. }) => Err(SystemError::io("read", self.path)(source)),
             Err(ChunkError::SourceChanged { .. }) => Err(SystemError::Changed { path: self.path.clone() }),
         }
