@@ -17,6 +17,8 @@
 
 pub mod cipher;
 pub mod interface;
+pub mod key;
+pub mod pki;
 pub mod port;
 pub mod survey;
 
