@@ -13,8 +13,10 @@ pub struct ThisNode {
     pub grid: GridView,
     /// Whether it acts as the Nucleus.
     pub is_nucleus: bool,
-    /// Name of the Nucleus it is connected to.
+    /// Id of the Nucleus it is connected to.
     pub nucleus: Option<String>,
+    /// Why it is not connected to the Nucleus, if it is not.
+    pub trouble: Option<String>,
     /// Libp2p peer id.
     pub peer: String,
     /// Multiaddresses it listens on.
@@ -31,7 +33,9 @@ pub struct ThisNode {
     pub dropped: Vec<Counter>,
     /// How heartbeats of the last minutes were answered, microseconds.
     pub heartbeat_rtt: Option<Percentiles>,
-    /// Messages sent and received by this node's mesh, bytes.
+    /// Resident memory of the process, bytes.
+    pub memory_own: u64,
+    /// Bytes sent by this node's mesh.
     pub bytes_sent: u64,
     /// Bytes received.
     pub bytes_received: u64,
@@ -168,8 +172,8 @@ pub struct NodeView {
     pub constellations: Vec<String>,
     /// Its certificate.
     pub certificate: CertificateView,
-    /// What it did for the grid since it started.
-    pub metering: Option<MeteringView>,
+    /// What it did for the grid.
+    pub metering: MeteringView,
     /// How far its clock is ahead of the Nucleus's, milliseconds.
     pub clock_ahead_ms: Option<i64>,
 }
@@ -228,11 +232,9 @@ pub struct CertificateView {
     pub expires_ms: i64,
 }
 
-/// What a star did for the grid since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a star did for the grid since it joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeteringView {
-    /// Since when, milliseconds since 1970.
-    pub since_ms: i64,
     /// Calls answered.
     pub calls: u64,
     /// Calls refused.

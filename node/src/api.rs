@@ -1,0 +1,33 @@
+//! The API of a node: REST on a Unix socket in the data directory, and for other members over the mesh.
+//!
+//! ```text
+//!   CLI ──▶ orbit.sock ──▶ router ─┬─ /v1/node, /v1/leave: this node itself
+//!                                  └─ all else ─┬─ this node is the Nucleus: answered
+//!                                               └─ else: passed on to the Nucleus as it came
+//!   other members ──▶ /orbit/api/1 streams ──▶ the Nucleus's router
+//! ```
+//!
+//! | method and path | body → answer |
+//! |---|---|
+//! | `GET /v1/node` | → [`ThisNode`](types::ThisNode) |
+//! | `POST /v1/leave` | → nothing; this node leaves the grid and its daemon ends |
+//! | `GET /v1/status` | → [`StatusView`](types::StatusView) |
+//! | `GET /v1/nodes`, `GET /v1/nodes/{node}` | → [`NodeView`](types::NodeView) |
+//! | `PATCH /v1/nodes/{node}` | [`NodePatch`](types::NodePatch) → [`NodeView`](types::NodeView) |
+//! | `DELETE /v1/nodes/{node}` | → nothing |
+//! | `POST /v1/nodes/{node}/reach` | → [`ReachView`](types::ReachView) |
+//! | `GET /v1/nodes/{node}/system` | upgrade to `orbit-system/1`: [`orbit_core::wire::system`] |
+//! | `GET`, `POST /v1/tokens`, `DELETE /v1/tokens/{id}` | [`TokenRequest`](types::TokenRequest) → [`TokenCreated`](types::TokenCreated), [`TokenView`](types::TokenView) |
+//! | `GET`, `POST /v1/constellations`, `DELETE /v1/constellations/{name}` | [`ConstellationView`](types::ConstellationView) |
+//! | `POST`, `DELETE /v1/constellations/{name}/nodes` | [`NodeList`](types::NodeList) → [`ConstellationView`](types::ConstellationView) |
+//! | `GET`, `POST /v1/authorities` | → [`AuthorityView`](types::AuthorityView) |
+//!
+//! A node is named by its name or id. What fails is answered with an [`ApiError`](types::ApiError).
+
+pub mod client;
+pub mod error;
+pub(crate) mod forward;
+pub(crate) mod local;
+pub(crate) mod nucleus;
+pub(crate) mod server;
+pub mod types;

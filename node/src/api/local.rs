@@ -1,0 +1,79 @@
+//! What a node answers about itself.
+
+use super::error::ApiFailure;
+use super::forward;
+use super::server::Handled;
+use super::types::{Counter, GridView, ThisNode};
+use crate::daemon::shared::LinkState;
+use crate::daemon::{DaemonError, Node};
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use orbit_core::grid::Refusal;
+use std::sync::Arc;
+
+pub(crate) fn router(node: &Arc<Node>) -> Router {
+    Router::new()
+        .route("/v1/node", get(show))
+        .route("/v1/leave", post(leave))
+        .with_state(Arc::clone(node))
+}
+
+async fn show(State(node): State<Arc<Node>>) -> Handled<Json<ThisNode>> {
+    Ok(Json(this_node(&node)?))
+}
+
+/// This node as it sees itself.
+pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
+    let membership = node.membership();
+    let standing = node.standing();
+    let counters = node.mesh.counters();
+    let nucleus = match &*node.link.borrow() {
+        LinkState::Own => Some(standing.name.clone()),
+        LinkState::Connected(peer) => node.mesh.peers().iter().find(|link| link.peer == *peer).map(|link| link.node.to_string()),
+        LinkState::Searching(_) | LinkState::Refused(_) => None,
+    };
+    let trouble = match &*node.link.borrow() {
+        LinkState::Searching(reason) => Some(reason.clone()),
+        LinkState::Refused(refusal) => Some(refusal.to_string()),
+        LinkState::Own | LinkState::Connected(_) => None,
+    };
+    let dropped = counters.dropped.iter().map(|(name, count)| Counter { name: (*name).to_owned(), count: *count });
+    Ok(ThisNode {
+        id: membership.node.to_string(),
+        name: standing.name,
+        grid: GridView { id: membership.grid.to_string(), name: membership.grid_name.clone() },
+        is_nucleus: node.nucleus.is_some(),
+        nucleus,
+        trouble,
+        peer: node.mesh.peer_id().to_string(),
+        addresses: node.mesh.listen_addresses().iter().map(ToString::to_string).collect(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        allowed_paths: node.profile().allowed_paths,
+        certificate_expires_ms: node.certificate()?.not_after_ms,
+        clock_ahead_ms: standing.clock_ahead_ms,
+        dropped: dropped.collect(),
+        heartbeat_rtt: node.round_trips(),
+        memory_own: crate::daemon::load::own_memory(),
+        bytes_sent: counters.bytes_out,
+        bytes_received: counters.bytes_in,
+    })
+}
+
+/// Leaves the grid: the Nucleus revokes this node, then it forgets the grid, and the daemon ends.
+async fn leave(State(node): State<Arc<Node>>) -> Handled<()> {
+    if let Some(nucleus) = &node.nucleus {
+        let others = nucleus.ledger.with(|state| state.nodes().count()) > 1;
+        if others {
+            return Err(Refusal::IsNucleus { name: node.standing().name }.into());
+        }
+        // The last one out: the grid ends with it.
+        node.home.forget_grid().map_err(ApiFailure::from)?;
+    } else {
+        let own = node.membership().node.to_string();
+        forward::remove_node(&node, &own).await?;
+        node.home.forget().map_err(ApiFailure::from)?;
+    }
+    node.stop.cancel();
+    Ok(())
+}

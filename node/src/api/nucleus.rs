@@ -1,0 +1,265 @@
+//! What the Nucleus answers.
+
+use super::error::ApiFailure;
+use super::server::{Handled, HandledResponse};
+use super::types::{
+    AuthorityView, ConstellationView, NodeList, NodePatch, NodeView, ReachView, StatusView, TokenCreated, TokenRequest,
+    TokenView,
+};
+use crate::daemon::reach::dial_back;
+use crate::daemon::Node;
+use crate::nucleus::{Nucleus, relay, views};
+use crate::standalone::state::now_ms;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use hyper_util::rt::TokioIo;
+use orbit_core::grid::{Command, JoinToken, NodeRecord, Refusal, Role, TokenRecord};
+use orbit_core::ids::{NodeId, TokenId};
+use orbit_mesh::key::{peer_id_of, random, sha256};
+use std::sync::Arc;
+
+/// Largest body of a request, bytes.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest life of a token, seconds.
+const TOKEN_TTL_S_MAX: u64 = 30 * 86_400;
+/// Nodes one token may admit at most.
+const TOKEN_USES_MAX: u32 = 10_000;
+/// The name of the protocol that `GET /v1/nodes/{node}/system` upgrades to.
+pub(crate) const SYSTEM_PROTOCOL: &str = "orbit-system/1";
+
+pub(crate) fn router(node: &Arc<Node>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/nodes", get(list_nodes))
+        .route("/v1/nodes/{node}", get(show_node).patch(patch_node).delete(remove_node))
+        .route("/v1/nodes/{node}/reach", post(reach))
+        .route("/v1/nodes/{node}/system", get(system))
+        .route("/v1/tokens", get(list_tokens).post(create_token))
+        .route("/v1/tokens/{id}", delete(remove_token))
+        .route("/v1/constellations", get(list_constellations).post(create_constellation))
+        .route("/v1/constellations/{name}", delete(remove_constellation))
+        .route("/v1/constellations/{name}/nodes", post(add_nodes).delete(remove_nodes))
+        .route("/v1/authorities", get(list_authorities).post(rotate_authority))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::clone(node))
+}
+
+type Shared = State<Arc<Node>>;
+
+/// The Nucleus's part of a node, or the refusal of one that is not the Nucleus.
+fn nucleus(node: &Node) -> Handled<&Nucleus> {
+    node.nucleus.as_ref().ok_or_else(|| Refusal::NotNucleus { node: node.standing().name }.into())
+}
+
+fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {
+    Ok(nucleus.ledger.with(|state| state.find_node(written).cloned())?)
+}
+
+fn view(node: &Node, nucleus: &Nucleus, id: NodeId) -> Handled<Json<NodeView>> {
+    let links = node.mesh.peers();
+    let shown = nucleus.ledger.with(|state| {
+        let record = state.node(id)?;
+        Some(views::node_view(node, nucleus, state, &links, record))
+    });
+    shown.map(Json).ok_or_else(|| Refusal::UnknownNode { name: id.to_string(), nearest: None }.into())
+}
+
+async fn status(State(node): Shared) -> Handled<Json<StatusView>> {
+    Ok(Json(views::status(&node, nucleus(&node)?)))
+}
+
+async fn list_nodes(State(node): Shared) -> Handled<Json<Vec<NodeView>>> {
+    Ok(Json(views::node_views(&node, nucleus(&node)?)))
+}
+
+async fn show_node(State(node): Shared, Path(name): Path<String>) -> Handled<Json<NodeView>> {
+    let nucleus = nucleus(&node)?;
+    let record = found(nucleus, &name)?;
+    view(&node, nucleus, record.id)
+}
+
+async fn patch_node(
+    State(node): Shared,
+    Path(name): Path<String>,
+    Json(patch): Json<NodePatch>,
+) -> Handled<Json<NodeView>> {
+    let nucleus = nucleus(&node)?;
+    let id = found(nucleus, &name)?.id;
+    if let Some(name) = patch.name {
+        nucleus.execute(&node, Command::Rename { node: id, name }).await?;
+    }
+    if let Some(is_draining) = patch.is_draining {
+        nucleus.execute(&node, Command::Drain { node: id, is_draining }).await?;
+    }
+    view(&node, nucleus, id)
+}
+
+async fn remove_node(State(node): Shared, Path(name): Path<String>) -> Handled<()> {
+    let nucleus = nucleus(&node)?;
+    let record = found(nucleus, &name)?;
+    if record.id == nucleus.own {
+        return Err(Refusal::IsNucleus { name: record.name }.into());
+    }
+    nucleus.execute(&node, Command::Remove { node: record.id, now_ms: now_ms() }).await?;
+    nucleus.registry.forget(record.id);
+    if let Some(peer) = peer_id_of(&record.key) {
+        node.mesh.disconnect(peer).await;
+    }
+    Ok(())
+}
+
+async fn reach(State(node): Shared, Path(name): Path<String>) -> Handled<Json<ReachView>> {
+    let record = found(nucleus(&node)?, &name)?;
+    let tried = record.profile.addresses.clone();
+    let reached = match peer_id_of(&record.key) {
+        Some(peer) => dial_back(peer, &tried).await,
+        None => Vec::new(),
+    };
+    Ok(Json(ReachView { tried, reached }))
+}
+
+/// Becomes a session with a star.
+async fn system(State(node): Shared, Path(name): Path<String>, mut request: Request) -> HandledResponse {
+    let record = found(nucleus(&node)?, &name)?;
+    let asked = request.headers().get(header::UPGRADE).is_some_and(|value| value == SYSTEM_PROTOCOL);
+    let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().filter(|_| asked);
+    let upgrade = upgrade.ok_or_else(|| ApiFailure::usage(format!("this path wants `Upgrade: {SYSTEM_PROTOCOL}`")))?;
+    let way = relay::open(&node, nucleus(&node)?, &record).await?;
+    let task = node.tasks.clone();
+    task.spawn(async move {
+        let (Ok(asker), Some(nucleus)) = (upgrade.await, &node.nucleus) else { return };
+        relay::carry(&node, nucleus, TokioIo::new(asker), way).await;
+    });
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, SYSTEM_PROTOCOL)];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+async fn list_tokens(State(node): Shared) -> Handled<Json<Vec<TokenView>>> {
+    let views = nucleus(&node)?.ledger.with(|state| {
+        let mut tokens: Vec<&TokenRecord> = state.tokens().collect();
+        tokens.sort_by_key(|token| token.created_ms);
+        tokens.into_iter().map(|token| views::token_view(state, token)).collect()
+    });
+    Ok(Json(views))
+}
+
+async fn create_token(State(node): Shared, Json(wish): Json<TokenRequest>) -> Handled<Json<TokenCreated>> {
+    let nucleus = nucleus(&node)?;
+    let out_of_range = |what: &str, allowed: String| Refusal::OutOfRange { what: what.to_owned(), allowed };
+    if !(1..=TOKEN_TTL_S_MAX).contains(&wish.ttl_s) {
+        return Err(out_of_range("the token's life", "1 s to 30 d".to_owned()).into());
+    }
+    if !(1..=TOKEN_USES_MAX).contains(&wish.uses) {
+        return Err(out_of_range("the number of uses", format!("1 to {TOKEN_USES_MAX}")).into());
+    }
+    let role = match wish.role.as_str() {
+        "star" => Role::Star,
+        "witness" => Role::Witness,
+        _ => return Err(out_of_range("the role", "star or witness".to_owned()).into()),
+    };
+    let grid = nucleus.ledger.with(|state| state.header().map(|header| header.id));
+    let now = now_ms();
+    let token = JoinToken {
+        grid: grid.ok_or(Refusal::OtherGrid)?,
+        pin: nucleus.authority().certificate().pin(),
+        id: TokenId::from_bytes(random()),
+        secret: random(),
+    };
+    let record = TokenRecord {
+        id: token.id,
+        secret_hash: sha256(&token.secret),
+        role,
+        uses: wish.uses,
+        used_by: Vec::new(),
+        created_ms: now,
+        expires_ms: now + wish.ttl_s as i64 * 1000,
+        created_on: nucleus.own,
+    };
+    nucleus.ledger.execute(Command::CreateToken { token: record.clone() }).await?;
+    let text = token.to_text();
+    let files = if role == Role::Witness { "--no-files" } else { "--allow /PATH" };
+    Ok(Json(TokenCreated {
+        join_command: format!("orbit node join {text} {files} --run"),
+        token: text,
+        listed: nucleus.ledger.with(|state| views::token_view(state, &record)),
+    }))
+}
+
+async fn remove_token(State(node): Shared, Path(id): Path<String>) -> Handled<()> {
+    let token: TokenId = id.parse().map_err(|error: orbit_core::ids::BadId| ApiFailure::usage(error.to_string()))?;
+    nucleus(&node)?.ledger.execute(Command::RemoveToken { token }).await?;
+    Ok(())
+}
+
+async fn list_constellations(State(node): Shared) -> Handled<Json<Vec<ConstellationView>>> {
+    let views = nucleus(&node)?
+        .ledger
+        .with(|state| state.constellations().map(|found| views::constellation_view(state, found)).collect());
+    Ok(Json(views))
+}
+
+fn constellation(nucleus: &Nucleus, name: &str) -> Handled<Json<ConstellationView>> {
+    let view = nucleus.ledger.with(|state| {
+        state.constellation(name).map(|found| views::constellation_view(state, found))
+    })?;
+    Ok(Json(view))
+}
+
+async fn create_constellation(
+    State(node): Shared,
+    Json(wish): Json<ConstellationView>,
+) -> Handled<Json<ConstellationView>> {
+    let nucleus = nucleus(&node)?;
+    nucleus.ledger.execute(Command::CreateConstellation { name: wish.name.clone() }).await?;
+    if !wish.nodes.is_empty() {
+        let nodes = ids(nucleus, &wish.nodes)?;
+        nucleus.ledger.execute(Command::AddToConstellation { name: wish.name.clone(), nodes }).await?;
+    }
+    constellation(nucleus, &wish.name)
+}
+
+async fn remove_constellation(State(node): Shared, Path(name): Path<String>) -> Handled<()> {
+    nucleus(&node)?.ledger.execute(Command::RemoveFromConstellation { name, nodes: Vec::new() }).await?;
+    Ok(())
+}
+
+fn ids(nucleus: &Nucleus, names: &[String]) -> Handled<Vec<NodeId>> {
+    if names.is_empty() {
+        return Err(ApiFailure::usage("no node is named"));
+    }
+    names.iter().map(|name| found(nucleus, name).map(|record| record.id)).collect()
+}
+
+async fn add_nodes(
+    State(node): Shared,
+    Path(name): Path<String>,
+    Json(list): Json<NodeList>,
+) -> Handled<Json<ConstellationView>> {
+    let nucleus = nucleus(&node)?;
+    let nodes = ids(nucleus, &list.nodes)?;
+    nucleus.ledger.execute(Command::AddToConstellation { name: name.clone(), nodes }).await?;
+    constellation(nucleus, &name)
+}
+
+async fn remove_nodes(
+    State(node): Shared,
+    Path(name): Path<String>,
+    Json(list): Json<NodeList>,
+) -> Handled<Json<ConstellationView>> {
+    let nucleus = nucleus(&node)?;
+    let nodes = ids(nucleus, &list.nodes)?;
+    nucleus.ledger.execute(Command::RemoveFromConstellation { name: name.clone(), nodes }).await?;
+    constellation(nucleus, &name)
+}
+
+async fn list_authorities(State(node): Shared) -> Handled<Json<Vec<AuthorityView>>> {
+    Ok(Json(nucleus(&node)?.ledger.with(views::authority_views)))
+}
+
+async fn rotate_authority(State(node): Shared) -> Handled<Json<Vec<AuthorityView>>> {
+    nucleus(&node)?.rotate_authority(&node).await?;
+    list_authorities(State(node)).await
+}

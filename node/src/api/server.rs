@@ -1,0 +1,115 @@
+//! [`ApiServer`]: the router on the Unix socket, and on streams that members open to the Nucleus.
+
+use super::{forward, local, nucleus};
+use crate::daemon::{DaemonError, Node};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::serve::Listener;
+use orbit_mesh::net::{Member, MeshStream};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Streams of members that wait to be served. They are taken at once unless the runtime is overloaded.
+const WAITING_MAX: usize = 256;
+
+/// The API of a node, bound and not yet served.
+pub(crate) struct ApiServer {
+    socket: UnixListener,
+    members: Sender<(MeshStream, Member)>,
+    arrivals: Receiver<(MeshStream, Member)>,
+}
+
+/// Where API streams of members go.
+#[derive(Clone, Debug)]
+pub(crate) struct MemberStreams(Sender<(MeshStream, Member)>);
+
+impl MemberStreams {
+    /// Hands a stream over; drops it when too many wait.
+    pub(crate) fn offer(&self, from: Member, stream: MeshStream) {
+        if self.0.try_send((stream, from)).is_err() {
+            tracing::warn!("an API stream was dropped: too many wait");
+        }
+    }
+}
+
+impl ApiServer {
+    /// Binds the socket, for this user only. Whoever holds the data directory's lock may replace a socket that a killed
+    /// daemon left.
+    pub(crate) fn bind(node: &Node) -> Result<Self, DaemonError> {
+        let path = node.home.socket();
+        let failed = |operation| DaemonError::file(operation, path.clone());
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("replace")(error)),
+            _ => {}
+        }
+        let socket = UnixListener::bind(&path).map_err(failed("listen on"))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed("protect"))?;
+        let (members, arrivals) = channel(WAITING_MAX);
+        Ok(Self { socket, members, arrivals })
+    }
+
+    /// Where the mesh hands over streams of members.
+    pub(crate) fn member_streams(&self) -> MemberStreams {
+        MemberStreams(self.members.clone())
+    }
+
+    /// Serves until the node stops.
+    pub(crate) async fn serve(self, node: Arc<Node>) {
+        let on_socket = axum::serve(self.socket, router(&node)).with_graceful_shutdown(stopped(&node));
+        let members = MemberListener(self.arrivals);
+        let on_mesh = axum::serve(members, nucleus::router(&node)).with_graceful_shutdown(stopped(&node));
+        let (socket, mesh) = tokio::join!(on_socket, on_mesh);
+        if let Err(error) = socket.and(mesh) {
+            tracing::error!(%error, "the API ended");
+        }
+    }
+}
+
+fn stopped(node: &Arc<Node>) -> impl Future<Output = ()> + Send + 'static {
+    let stop = node.stop.clone();
+    async move { stop.cancelled().await }
+}
+
+/// Everything on the socket: this node's own paths, and the Nucleus's, which other nodes pass on.
+fn router(node: &Arc<Node>) -> Router {
+    let at_nucleus = nucleus::router(node);
+    let at_nucleus = if node.nucleus.is_some() {
+        at_nucleus
+    } else {
+        let node = Arc::clone(node);
+        at_nucleus.layer(middleware::from_fn(move |request: Request, _: Next| {
+            let node = Arc::clone(&node);
+            async move { forward::to_nucleus(&node, request).await }
+        }))
+    };
+    local::router(node).merge(at_nucleus)
+}
+
+/// Streams of members as a listener.
+struct MemberListener(Receiver<(MeshStream, Member)>);
+
+impl Listener for MemberListener {
+    type Io = MeshStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (MeshStream, ()) {
+        match self.0.recv().await {
+            Some((stream, _)) => (stream, ()),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a handler gives back.
+pub(crate) type Handled<T> = Result<T, super::error::ApiFailure>;
+/// [`Handled`] with a whole response.
+pub(crate) type HandledResponse = Handled<Response>;

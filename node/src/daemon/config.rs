@@ -1,0 +1,256 @@
+//! [`Config`]: what `star.toml` says of a node, read and checked.
+//!
+//! ```toml
+//! name = "nas2"
+//! [security]
+//! allowed_paths = ["/mnt/data"]
+//! [mesh]
+//! listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]
+//! mdns = true
+//! via = ["gateway.example.org:4001"]   # where to look for the grid when mDNS does not reach it
+//! ```
+
+use super::error::DaemonError;
+use orbit_core::endpoint::is_node_name;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Directories a node can allow at most.
+const ALLOWED_PATHS_MAX: usize = 64;
+/// Largest `star.toml` that is read, bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A node's configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The name it wishes for; the grid's word counts once it is a member.
+    pub name: String,
+    /// Its jail: absolute paths.
+    pub allowed_paths: Vec<PathBuf>,
+    /// Multiaddresses it listens on.
+    pub listen: Vec<String>,
+    /// Whether it finds others and lets itself be found by mDNS.
+    pub mdns: bool,
+    /// Where to look for the grid besides: `HOST:PORT` or multiaddresses.
+    pub via: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    name: String,
+    #[serde(default)]
+    security: RawSecurity,
+    #[serde(default)]
+    mesh: RawMesh,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSecurity {
+    #[serde(default)]
+    allowed_paths: Vec<PathBuf>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMesh {
+    listen: Vec<String>,
+    mdns: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    via: Vec<String>,
+}
+
+impl Default for RawMesh {
+    fn default() -> Self {
+        Self { listen: default_listen(), mdns: true, via: Vec::new() }
+    }
+}
+
+fn default_listen() -> Vec<String> {
+    let port = orbit_mesh::DEFAULT_PORT;
+    vec![format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip6/::/tcp/{port}")]
+}
+
+/// Why a `star.toml` is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is no TOML, or has keys or values of another kind than expected.
+    #[error("it is not as expected")]
+    Syntax(#[from] toml::de::Error),
+    /// Its name is none.
+    #[error("`{0}` is no node name")]
+    Name(String),
+    /// A path of the jail is not absolute.
+    #[error("allowed path {} is not absolute", .0.display())]
+    Relative(PathBuf),
+    /// Too many paths.
+    #[error("{0} allowed paths are more than the {ALLOWED_PATHS_MAX} a node can have")]
+    TooMany(usize),
+    /// An address to listen on is none.
+    #[error("`{0}` is no multiaddress; an example is /ip4/0.0.0.0/tcp/4001")]
+    Listen(String),
+    /// It cannot be read.
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    /// It is larger than a configuration can be.
+    #[error("it has more than {FILE_BYTES_MAX} bytes")]
+    Large,
+}
+
+impl Config {
+    /// Of a node that founds or joins a grid. The directories must exist; relative ones count from here.
+    pub fn for_new_node(
+        name: Option<&str>,
+        allow: &[PathBuf],
+        listen: &[String],
+        mdns: bool,
+    ) -> Result<Self, DaemonError> {
+        let name = name.map_or_else(host_name, str::to_owned);
+        if !is_node_name(name.as_bytes()) {
+            return Err(DaemonError::BadName { name });
+        }
+        let mut allowed_paths = Vec::new();
+        for path in allow {
+            let refused = |source| DaemonError::AllowedPath { path: path.clone(), source };
+            let absolute = std::path::absolute(path).map_err(refused)?;
+            if !std::fs::metadata(&absolute).map_err(refused)?.is_dir() {
+                return Err(refused(io::ErrorKind::NotADirectory.into()));
+            }
+            allowed_paths.push(absolute);
+        }
+        let listen = if listen.is_empty() { default_listen() } else { listen.to_vec() };
+        for address in &listen {
+            if address.parse::<orbit_mesh::Multiaddr>().is_err() {
+                return Err(DaemonError::Address { address: address.clone(), reason: "it is no multiaddress".to_owned() });
+            }
+        }
+        Ok(Self { name, allowed_paths, listen, mdns, via: Vec::new() })
+    }
+
+    /// Reads `star.toml`.
+    pub fn load(path: &Path) -> Result<Self, DaemonError> {
+        let refused = |error: ConfigError| DaemonError::Config { path: path.to_owned(), source: Box::new(error) };
+        let read = || -> Result<String, ConfigError> {
+            if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
+                return Err(ConfigError::Large);
+            }
+            Ok(std::fs::read_to_string(path)?)
+        };
+        read().and_then(|text| Self::parse(&text)).map_err(refused)
+    }
+
+    /// Reads the text of a `star.toml`. Unknown keys are refused: a misspelt one must not be ignored.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let raw: RawConfig = toml::from_str(text)?;
+        if !is_node_name(raw.name.as_bytes()) {
+            return Err(ConfigError::Name(raw.name));
+        }
+        let paths = raw.security.allowed_paths;
+        if paths.len() > ALLOWED_PATHS_MAX {
+            return Err(ConfigError::TooMany(paths.len()));
+        }
+        if let Some(relative) = paths.iter().find(|path| !path.is_absolute()) {
+            return Err(ConfigError::Relative(relative.clone()));
+        }
+        if let Some(bad) = raw.mesh.listen.iter().find(|text| text.parse::<orbit_mesh::Multiaddr>().is_err()) {
+            return Err(ConfigError::Listen(bad.clone()));
+        }
+        Ok(Self {
+            name: raw.name,
+            allowed_paths: paths,
+            listen: raw.mesh.listen,
+            mdns: raw.mesh.mdns,
+            via: raw.mesh.via,
+        })
+    }
+
+    /// Writes `star.toml`, whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), DaemonError> {
+        let raw = RawConfig {
+            name: self.name.clone(),
+            security: RawSecurity { allowed_paths: self.allowed_paths.clone() },
+            mesh: RawMesh { listen: self.listen.clone(), mdns: self.mdns, via: self.via.clone() },
+        };
+        let text = toml::to_string(&raw)
+            .map_err(|error| DaemonError::Config { path: path.to_owned(), source: Box::new(error) })?;
+        super::data_dir::write_whole(path, text.as_bytes()).map_err(DaemonError::file("write", path))
+    }
+}
+
+/// The machine's name up to the first dot, with what a node name cannot hold left out.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name: String = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        .take(orbit_core::endpoint::NODE_NAME_LEN_MAX)
+        .collect();
+    if is_node_name(name.as_bytes()) { name } else { "node".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CONTRACT: &str = r#"
+name = "nas2"
+[security]
+allowed_paths = ["/mnt/data"]
+[mesh]
+listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]
+mdns = true
+"#;
+
+    #[test]
+    fn the_example_of_the_contract_is_read() {
+        let config = Config::parse(CONTRACT).expect("it is as the contract says");
+        assert_eq!(config.name, "nas2");
+        assert_eq!(config.allowed_paths, [PathBuf::from("/mnt/data")]);
+        assert_eq!(config.listen, default_listen());
+        assert!(config.mdns);
+    }
+
+    #[test]
+    fn a_name_is_enough() {
+        let config = Config::parse("name = \"nas2\"").expect("the rest has defaults");
+        assert_eq!((config.listen, config.mdns, config.allowed_paths), (default_listen(), true, Vec::new()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (text, word) in [
+            ("name = \"nas2\"\nallowd_paths = []", "allowd_paths"),
+            ("name = \"nas2\"\n[mesh]\nmdsn = false", "mdsn"),
+            ("", "name"),
+            ("name = \"n\"", "node name"),
+            ("name = \"nas2\"\n[security]\nallowed_paths = [\"data\"]", "absolute"),
+            ("name = \"nas2\"\n[mesh]\nlisten = [\"0.0.0.0:4001\"]", "multiaddress"),
+        ] {
+            let error = Config::parse(text).expect_err(text);
+            let told = crate::standalone::error::chain(&error);
+            assert!(told.contains(word), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_saved_one_comes_back() {
+        let place = tempfile::tempdir().expect("makes a directory");
+        let path = place.path().join("star.toml");
+        let config = Config { via: vec!["a.example:4001".into()], ..Config::parse(CONTRACT).expect("reads") };
+        config.save(&path).expect("saves");
+        assert_eq!(Config::load(&path).expect("loads"), config);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,200}") {
+            let _ = Config::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! [`DataDir`]: where a node keeps what it is, and [`Membership`]: which grid it belongs to.
+//!
+//! | file | what | mode |
+//! |---|---|---|
+//! | `star.toml` | configuration, the owner's to edit | 0600 |
+//! | `identity/node.key` | Ed25519 key, PKCS#8 PEM | 0600 |
+//! | `identity/membership.cbor` | [`Membership`]: version byte 1, then CBOR; present exactly while the node is a member | 0600 |
+//! | `nucleus/` | the authority's keys; on the Nucleus only | 0700 |
+//! | `jobs.db`, `universe_v3.db` | databases | 0600 |
+//! | `orbit.sock` | the API | 0600 |
+//! | `orbit.lock` | held by the daemon | 0600 |
+
+use super::error::DaemonError;
+use orbit_core::grid::Fence;
+use orbit_core::ids::{GridId, NodeId, Serial};
+use orbit_core::wire::bytes::{self, Octets};
+use orbit_core::wire::join::NucleusAddress;
+use orbit_core::wire::{WireError, decode, encode};
+use orbit_mesh::key::NodeKey;
+use orbit_mesh::pki::{PkiError, Trust};
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Version of the membership file.
+const MEMBERSHIP_VERSION: u8 = 1;
+
+/// A node's data directory.
+#[derive(Clone, Debug)]
+pub struct DataDir(PathBuf);
+
+/// Which grid a node belongs to, and what it knows of it without asking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// The grid.
+    pub grid: GridId,
+    /// Its name.
+    pub grid_name: String,
+    /// The node.
+    pub node: NodeId,
+    /// Its certificate, DER.
+    #[serde(with = "bytes")]
+    pub certificate: Vec<u8>,
+    /// The authorities it trusts, DER, self-signed and cross-signed.
+    pub anchors: Vec<Octets>,
+    /// Revoked certificates it knows of.
+    pub revoked: Vec<Serial>,
+    /// Where the Nucleus is, or may be.
+    pub nuclei: Vec<NucleusAddress>,
+    /// Highest epoch and term it has seen.
+    pub fence: Fence,
+}
+
+impl Membership {
+    /// What certificates are checked against.
+    pub fn trust(&self) -> Result<Trust, PkiError> {
+        let anchors: Vec<Vec<u8>> = self.anchors.iter().map(|anchor| anchor.0.clone()).collect();
+        Trust::new(self.grid, &anchors, self.revoked.iter().copied())
+    }
+}
+
+/// The daemon's hold on its directory; ends with the value or the process.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+
+impl DataDir {
+    /// At this path, which need not exist.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The configuration.
+    pub fn star_toml(&self) -> PathBuf {
+        self.0.join("star.toml")
+    }
+
+    /// The run and grid database.
+    pub fn jobs_db(&self) -> PathBuf {
+        self.0.join(crate::standalone::state::JOBS_FILE)
+    }
+
+    /// The API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("orbit.sock")
+    }
+
+    /// Where the Nucleus keeps its authority's keys.
+    pub fn nucleus(&self) -> PathBuf {
+        self.0.join("nucleus")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.0.join("identity/node.key")
+    }
+
+    fn membership_file(&self) -> PathBuf {
+        self.0.join("identity/membership.cbor")
+    }
+
+    /// Makes the directories, readable by their owner only.
+    pub fn create(&self) -> Result<(), DaemonError> {
+        let directory = self.0.join("identity");
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&directory).map_err(DaemonError::file("create directory", directory))
+    }
+
+    /// Keeps other daemons out.
+    pub fn lock(&self) -> Result<Lock, DaemonError> {
+        let path = self.0.join("orbit.lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(&path).map_err(DaemonError::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(DaemonError::AlreadyRunning { data_dir: self.0.clone() })
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(DaemonError::file("lock", path)(error)),
+        }
+    }
+
+    /// Refuses if this directory belongs to a member already.
+    pub fn refuse_if_member(&self) -> Result<(), DaemonError> {
+        if !self.membership_file().exists() {
+            return Ok(());
+        }
+        let membership = self.membership()?;
+        let name = super::config::Config::load(&self.star_toml()).map(|config| config.name);
+        Err(DaemonError::AlreadyInGrid {
+            grid: membership.grid_name,
+            name: name.unwrap_or_else(|_| membership.node.to_string()),
+            data_dir: self.0.clone(),
+        })
+    }
+
+    /// The node's key; made if there is none.
+    pub fn key_or_new(&self) -> Result<NodeKey, DaemonError> {
+        let path = self.key_file();
+        Ok(if path.exists() { NodeKey::load(&path)? } else { NodeKey::create(&path)? })
+    }
+
+    /// The node's key.
+    pub fn key(&self) -> Result<NodeKey, DaemonError> {
+        Ok(NodeKey::load(&self.key_file())?)
+    }
+
+    /// Which grid this is a node of.
+    pub fn membership(&self) -> Result<Membership, DaemonError> {
+        let path = self.membership_file();
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(DaemonError::NotInGrid { data_dir: self.0.clone() });
+            }
+            Err(error) => return Err(DaemonError::file("read", path)(error)),
+        };
+        let damaged = |source: WireError| DaemonError::Damaged { path: path.clone(), source };
+        match bytes.split_first() {
+            Some((&MEMBERSHIP_VERSION, body)) => decode(body).map_err(damaged),
+            _ => Err(damaged(WireError::Malformed("it begins with another version".into()))),
+        }
+    }
+
+    /// Keeps a membership, whole or not at all.
+    pub fn save_membership(&self, membership: &Membership) -> Result<(), DaemonError> {
+        let path = self.membership_file();
+        let mut bytes = vec![MEMBERSHIP_VERSION];
+        bytes.extend(encode(membership));
+        write_whole(&path, &bytes).map_err(DaemonError::file("write", path))
+    }
+
+    /// Forgets the grid that ends with this node: its authority and its records go too.
+    pub fn forget_grid(&self) -> Result<(), DaemonError> {
+        self.forget()?;
+        let nucleus = self.nucleus();
+        std::fs::remove_dir_all(&nucleus).map_err(DaemonError::file("remove", nucleus))
+    }
+
+    /// Forgets the grid: membership first, then the key, which the grid has revoked.
+    pub fn forget(&self) -> Result<(), DaemonError> {
+        for path in [self.membership_file(), self.key_file()] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(DaemonError::file("remove", path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces a file by one that is durable and readable by its owner only; at any moment the old or the new one is there.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let staged = directory.join(name);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let mut file = options.open(&staged)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&staged, path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        Membership {
+            grid: GridId::from_bytes([1; 16]),
+            grid_name: "home".into(),
+            node: NodeId::from_bytes([2; 16]),
+            certificate: vec![3; 300],
+            anchors: vec![Octets(vec![4; 300])],
+            revoked: vec![Serial::from_bytes([5; 16])],
+            nuclei: Vec::new(),
+            fence: Fence { epoch: 1, term: 7 },
+        }
+    }
+
+    #[test]
+    fn a_membership_comes_back() {
+        let place = tempfile::tempdir().expect("makes a directory");
+        let home = DataDir::new(place.path());
+        home.create().expect("creates");
+        assert!(matches!(home.membership(), Err(DaemonError::NotInGrid { .. })));
+        home.save_membership(&membership()).expect("saves");
+        assert_eq!(home.membership().expect("loads"), membership());
+        assert!(matches!(home.refuse_if_member(), Err(DaemonError::AlreadyInGrid { .. })));
+        home.forget().expect("forgets");
+        assert!(matches!(home.membership(), Err(DaemonError::NotInGrid { .. })));
+    }
+
+    #[test]
+    fn a_damaged_membership_is_told() {
+        let place = tempfile::tempdir().expect("makes a directory");
+        let home = DataDir::new(place.path());
+        home.create().expect("creates");
+        home.save_membership(&membership()).expect("saves");
+        let whole = std::fs::read(home.membership_file()).expect("reads");
+        for len in 0..whole.len() {
+            std::fs::write(home.membership_file(), &whole[..len]).expect("writes");
+            assert!(matches!(home.membership(), Err(DaemonError::Damaged { .. })), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn one_daemon_at_a_time() {
+        let place = tempfile::tempdir().expect("makes a directory");
+        let home = DataDir::new(place.path());
+        let lock = home.lock().expect("locks");
+        assert!(matches!(home.lock(), Err(DaemonError::AlreadyRunning { .. })));
+        drop(lock);
+        home.lock().expect("locks again");
+    }
+}

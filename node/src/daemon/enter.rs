@@ -1,0 +1,310 @@
+//! [`join`]: enters a grid by a token.
+//!
+//! ```text
+//!   token ──▶ find a node (--via, or whoever mDNS shows) ──▶ Hello: does its certificate lead to the pinned authority?
+//!         ──▶ only then: secret and certificate request ──▶ membership, kept on disk
+//! ```
+
+use super::config::Config;
+use super::data_dir::{DataDir, Membership};
+use super::error::DaemonError;
+use super::lookup::resolve;
+use crate::standalone::state::now_ms;
+use orbit_core::grid::{JoinToken, Refusal};
+use orbit_core::grid::refusal::CertificateFault;
+use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest};
+use orbit_mesh::key::NodeKey;
+use orbit_mesh::net::{Limits, Mesh, MeshConfig, MeshEvent};
+use orbit_mesh::pki::{SigningRequest, verify_against_pin};
+use orbit_mesh::{Multiaddr, PeerId};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, timeout_at};
+
+/// How long other nodes are looked for by mDNS.
+const SEARCH: Duration = Duration::from_secs(10);
+/// Clocks may differ by this much before anything else is blamed.
+const CLOCK_TOLERANCE_MS: i64 = 60_000;
+
+/// What a grid is entered with.
+#[derive(Clone, Debug, Default)]
+pub struct JoinOptions {
+    /// The join token, as pasted.
+    pub token: String,
+    /// Where a node of the grid is; found by mDNS unless given.
+    pub via: Option<String>,
+    /// The name wished for; the machine's host name unless given.
+    pub name: Option<String>,
+    /// Directories the grid may reach here.
+    pub allow: Vec<PathBuf>,
+    /// Holds no files for the grid.
+    pub no_files: bool,
+    /// Multiaddresses to listen on; port 4001 on all interfaces unless given.
+    pub listen: Vec<String>,
+    /// Do not look for other nodes by mDNS, nor be found by it.
+    pub no_mdns: bool,
+}
+
+/// A grid that was entered.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Joined {
+    /// Name of the grid.
+    pub grid: String,
+    /// Its id.
+    pub grid_id: String,
+    /// Name of the node, which may differ from the one wished for.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its key, as a libp2p peer id.
+    pub peer: String,
+    /// Its jail.
+    pub allowed_paths: Vec<String>,
+    /// Through which node it was admitted: its address.
+    pub via: String,
+    /// Where its data lies.
+    pub data_dir: PathBuf,
+}
+
+/// Enters a grid. Nothing is kept unless the grid says yes, but the node's key and `star.toml`, which the next call
+/// uses again.
+pub fn join(data_dir: &Path, options: &JoinOptions) -> Result<Joined, DaemonError> {
+    let token = JoinToken::parse(&options.token)?;
+    let home = DataDir::new(data_dir);
+    home.refuse_if_member()?;
+    if options.allow.is_empty() && !options.no_files {
+        return Err(DaemonError::NoPaths);
+    }
+    let mut config = Config::for_new_node(
+        options.name.as_deref(),
+        &options.allow,
+        &options.listen,
+        !options.no_mdns,
+    )?;
+    config.via = options.via.iter().cloned().collect();
+    home.create()?;
+    let _lock = home.lock()?;
+    let key = home.key_or_new()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    let (enrolled, via) = runtime.block_on(enter(&home, key, &token, &config))?;
+    config.name.clone_from(&enrolled.name);
+    config.save(&home.star_toml())?;
+    let joined = Joined {
+        grid: enrolled.grid_name.clone(),
+        grid_id: enrolled.grid.to_string(),
+        name: enrolled.name.clone(),
+        id: enrolled.node.to_string(),
+        peer: home.key()?.peer_id().to_string(),
+        allowed_paths: config.allowed_paths.iter().map(|path| path.display().to_string()).collect(),
+        via,
+        data_dir: data_dir.to_owned(),
+    };
+    home.save_membership(&Membership {
+        grid: enrolled.grid,
+        grid_name: enrolled.grid_name,
+        node: enrolled.node,
+        certificate: enrolled.certificate,
+        anchors: enrolled.anchors,
+        revoked: Vec::new(),
+        nuclei: enrolled.nuclei,
+        fence: enrolled.fence,
+    })?;
+    Ok(joined)
+}
+
+async fn enter(
+    home: &DataDir,
+    key: NodeKey,
+    token: &JoinToken,
+    config: &Config,
+) -> Result<(Enrolled, String), DaemonError> {
+    let request = SigningRequest::create(&key)?;
+    let mesh = MeshConfig {
+        key,
+        listen: Vec::new(),
+        // With an address nobody is looked for; and who is looked for by mDNS need not be found.
+        mdns: config.mdns && config.via.is_empty(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        limits: Limits::default(),
+    };
+    let (mesh, mut events) = Mesh::start(mesh, None).await?;
+    let found = match config.via.first() {
+        Some(via) => ask_at(&mesh, via, token).await,
+        None => search(&mesh, &mut events, token, config.mdns).await,
+    };
+    let (peer, via) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            mesh.shutdown().await;
+            return Err(error);
+        }
+    };
+    let enrol = Enrol {
+        token: token.id,
+        secret: token.secret.to_vec(),
+        request,
+        name: config.name.clone(),
+    };
+    let answer = mesh.join(peer, JoinRequest::Enrol(enrol)).await;
+    mesh.shutdown().await;
+    match answer? {
+        JoinReply::Enrolled(enrolled) if enrolled.grid == token.grid => {
+            check(home, &enrolled)?;
+            Ok((*enrolled, via))
+        }
+        JoinReply::Refused(refusal) => Err(refusal.into()),
+        JoinReply::Enrolled(_) | JoinReply::Hello(_) => Err(DaemonError::OtherGrid { address: via }),
+    }
+}
+
+/// What the grid gave must work before it is kept.
+fn check(home: &DataDir, enrolled: &Enrolled) -> Result<(), DaemonError> {
+    let anchors: Vec<Vec<u8>> = enrolled.anchors.iter().map(|anchor| anchor.0.clone()).collect();
+    let trust = orbit_mesh::pki::Trust::new(enrolled.grid, &anchors, [])?;
+    let own = home.key()?.key();
+    trust
+        .verify(&enrolled.certificate, &own, now_ms())
+        .map(|_| ())
+        .map_err(|reason| DaemonError::Refused(Refusal::Certificate { reason }))
+}
+
+async fn ask_at(mesh: &Mesh, via: &str, token: &JoinToken) -> Result<(PeerId, String), DaemonError> {
+    let addresses = resolve(via).await?;
+    let peer = mesh.connect(None, addresses).await?;
+    let hello = mesh.hello(peer).await?;
+    match is_of_grid(&hello, peer, token) {
+        Ok(()) => Ok((peer, via.to_owned())),
+        Err(Stranger::Clock(ahead_ms)) => Err(DaemonError::Clock { ahead_ms }),
+        Err(Stranger::Other) => Err(DaemonError::OtherGrid { address: via.to_owned() }),
+    }
+}
+
+/// Why a node does not count.
+enum Stranger {
+    /// It belongs to another grid, or to none.
+    Other,
+    /// It would count, but the clocks are too far apart to tell.
+    Clock(i64),
+}
+
+fn is_of_grid(hello: &Hello, peer: PeerId, token: &JoinToken) -> Result<(), Stranger> {
+    let Some(key) = orbit_mesh::key::key_of(&peer) else { return Err(Stranger::Other) };
+    let anchors: Vec<Vec<u8>> = hello.anchors.iter().map(|anchor| anchor.0.clone()).collect();
+    let verify = |now| verify_against_pin(&token.pin, token.grid, &anchors, &hello.certificate, &key, now);
+    match verify(now_ms()) {
+        Ok(_) => Ok(()),
+        // Would it hold by the other side's clock? Then it is ours, or its, that is wrong.
+        Err(CertificateFault::NotYet { .. } | CertificateFault::Expired { .. }) if verify(hello.now_ms).is_ok() => {
+            Err(Stranger::Clock(now_ms() - hello.now_ms))
+        }
+        Err(_) => Err(Stranger::Other),
+    }
+}
+
+/// Asks everybody that mDNS shows until one is of the token's grid.
+async fn search(
+    mesh: &Mesh,
+    events: &mut Receiver<MeshEvent>,
+    token: &JoinToken,
+    mdns: bool,
+) -> Result<(PeerId, String), DaemonError> {
+    if !mdns {
+        return Err(DaemonError::NoGridFound {
+            reason: "it was not looked for: mDNS is off".to_owned(),
+            fix: "name a node of the grid: --via HOST".to_owned(),
+        });
+    }
+    let mut seen = Seen::default();
+    let deadline = Instant::now() + SEARCH;
+    while let Ok(Some(event)) = timeout_at(deadline, events.recv()).await {
+        let MeshEvent::Discovered { peer, addresses } = event else { continue };
+        match seen.ask(mesh, peer, addresses, token, deadline).await {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+    }
+    Err(seen.explain())
+}
+
+/// Whom mDNS showed, and what came of it.
+#[derive(Default)]
+struct Seen {
+    others: BTreeSet<PeerId>,
+    unreachable: BTreeSet<String>,
+}
+
+impl Seen {
+    async fn ask(
+        &mut self,
+        mesh: &Mesh,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        token: &JoinToken,
+        deadline: Instant,
+    ) -> Option<Result<(PeerId, String), DaemonError>> {
+        if self.others.contains(&peer) {
+            return None;
+        }
+        let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
+        let asked = async {
+            mesh.connect(Some(peer), addresses).await.ok()?;
+            mesh.hello(peer).await.ok()
+        };
+        let Some(hello) = timeout_at(deadline, asked).await.ok().flatten() else {
+            self.unreachable.insert(shown);
+            return None;
+        };
+        match is_of_grid(&hello, peer, token) {
+            Ok(()) => Some(Ok((peer, shown))),
+            Err(Stranger::Clock(ahead_ms)) if ahead_ms.abs() > CLOCK_TOLERANCE_MS => {
+                Some(Err(DaemonError::Clock { ahead_ms }))
+            }
+            Err(_) => {
+                self.others.insert(peer);
+                mesh.disconnect(peer).await;
+                None
+            }
+        }
+    }
+
+    /// Why nobody was found, from what was seen and what this machine offers.
+    fn explain(&self) -> DaemonError {
+        let searched = SEARCH.as_secs();
+        let via = "name a node of the grid: --via HOST (the machine on which the token was made will do)";
+        if !self.unreachable.is_empty() {
+            let list: Vec<&str> = self.unreachable.iter().map(String::as_str).collect();
+            return DaemonError::NoGridFound {
+                reason: format!("mDNS showed a node at {}, but it could not be reached", list.join(", ")),
+                fix: "let TCP port 4001 through the firewall there, or name another node with --via HOST".to_owned(),
+            };
+        }
+        if !self.others.is_empty() {
+            return DaemonError::NoGridFound {
+                reason: format!("{} node(s) answered in {searched} s, all of other grids", self.others.len()),
+                fix: via.to_owned(),
+            };
+        }
+        let survey = orbit_mesh::survey(orbit_mesh::DEFAULT_PORT);
+        let interfaces: Vec<String> = survey.discovery().map(|interface| interface.name.clone()).collect();
+        if interfaces.is_empty() {
+            return DaemonError::NoGridFound {
+                reason: "no network interface here carries multicast".to_owned(),
+                fix: via.to_owned(),
+            };
+        }
+        DaemonError::NoGridFound {
+            reason: format!(
+                "nobody answered on {} in {searched} s; multicast does not cross routers, VLANs or a container's \
+                 bridge network",
+                interfaces.join(", ")
+            ),
+            fix: format!("{via}; in a container use the host's network; is `orbit node run` running there?"),
+        }
+    }
+}

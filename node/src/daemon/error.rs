@@ -1,0 +1,198 @@
+//! [`DaemonError`]: why a node does not found, join or run.
+
+use crate::api::types::ErrorCode;
+use orbit_core::grid::{Refusal, TokenError};
+use orbit_core::wire::WireError;
+use orbit_mesh::key::KeyError;
+use orbit_mesh::net::{AskError, ConnectError, MeshError};
+use orbit_mesh::pki::PkiError;
+use orbit_store::StoreError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a node does not found, join or run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The data directory belongs to a node already.
+    #[error("this machine is in the grid {grid} already, as {name} ({})", data_dir.display())]
+    AlreadyInGrid {
+        /// Name of the grid.
+        grid: String,
+        /// Name of the node.
+        name: String,
+        /// Where its data lies.
+        data_dir: PathBuf,
+    },
+    /// The data directory belongs to no node.
+    #[error("this machine is not in a grid ({})", data_dir.display())]
+    NotInGrid {
+        /// Where it was looked for.
+        data_dir: PathBuf,
+    },
+    /// Another daemon uses the data directory.
+    #[error("another orbit node runs with {}", data_dir.display())]
+    AlreadyRunning {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// What was pasted is no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A node has to be given a jail, or told that it holds no files.
+    #[error("nothing is allowed yet: say which directories the grid may reach")]
+    NoPaths,
+    /// A directory of the jail cannot be used.
+    #[error("cannot allow {}", path.display())]
+    AllowedPath {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A name that no node can have.
+    #[error("`{name}` is no name: two to 63 letters, digits, `-`, `_` or `.`, beginning with a letter or digit")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// `star.toml` cannot be understood.
+    #[error("cannot read {}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An address cannot be understood or found.
+    #[error("cannot use the address {address}: {reason}")]
+    Address {
+        /// As written.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody of the token's grid was found.
+    #[error("found no node of the token's grid: {reason}")]
+    NoGridFound {
+        /// What was seen, and why that is so.
+        reason: String,
+        /// What to do.
+        fix: String,
+    },
+    /// This machine's clock differs so much that certificates are not valid.
+    #[error("this machine's clock is {} {} the grid's", orbit_core::grid::refusal::span(ahead_ms.abs()), if *ahead_ms > 0 { "ahead of" } else { "behind" })]
+    Clock {
+        /// How far it is ahead, milliseconds.
+        ahead_ms: i64,
+    },
+    /// The node that was asked belongs to another grid than the token.
+    #[error("the node at {address} is not of the token's grid")]
+    OtherGrid {
+        /// Where it was reached.
+        address: String,
+    },
+    /// The grid refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A node could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A node did not answer.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The mesh could not start.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A certificate cannot be made or read.
+    #[error("cannot use the grid's certificates")]
+    Pki(#[from] PkiError),
+    /// A database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the data directory is damaged.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// A file of the data directory cannot be used.
+    #[error("cannot {operation} {}", path.display())]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Threads or timers cannot be had.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// Part of the daemon ended by itself.
+    #[error("the node stopped: {what} ended")]
+    Ended {
+        /// What.
+        what: &'static str,
+    },
+}
+
+impl DaemonError {
+    /// Wraps an I/O error on a file of the data directory.
+    pub fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { operation, path, source }
+    }
+
+    /// What kind of failure; decides the exit code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::AlreadyInGrid { .. } | Self::AlreadyRunning { .. } | Self::Clock { .. } | Self::OtherGrid { .. } => ErrorCode::Refused,
+            Self::Token(_) | Self::NoPaths | Self::BadName { .. } | Self::Config { .. } | Self::Address { .. } => ErrorCode::Usage,
+            Self::AllowedPath { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorCode::NotFound,
+            Self::NotInGrid { .. } | Self::NoGridFound { .. } | Self::Ask(_) => ErrorCode::Unreachable,
+            Self::Refused(refusal) | Self::Connect(ConnectError::Refused(refusal)) => refusal_code(refusal),
+            Self::Connect(_) => ErrorCode::Unreachable,
+            _ => ErrorCode::Failed,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::AlreadyInGrid { .. } => "`orbit node run` runs it; `orbit node leave` leaves that grid; another --data-dir makes another node".to_owned(),
+            Self::NotInGrid { .. } => "`orbit node init` founds a grid, `orbit node join TOKEN` enters one".to_owned(),
+            Self::AlreadyRunning { .. } => "`orbit status` asks it how it is; another --data-dir makes another node".to_owned(),
+            Self::Token(TokenError::Version { .. }) => "update orbit on this machine".to_owned(),
+            Self::Token(_) => "copy the whole line again, or make a new one with `orbit token create` on a node of the grid".to_owned(),
+            Self::NoPaths => "add --allow PATH, as often as needed, or --no-files for a node that holds none".to_owned(),
+            Self::AllowedPath { path, .. } => format!("make the directory first: mkdir -p {}", path.display()),
+            Self::BadName { .. } => "give another one with --name".to_owned(),
+            Self::Address { .. } => "write HOST, HOST:PORT, [IPV6]:PORT or a multiaddress such as /ip4/192.0.2.7/tcp/4001".to_owned(),
+            Self::NoGridFound { fix, .. } => fix.clone(),
+            Self::Clock { .. } => "set it (for example `timedatectl set-ntp true`) and join again".to_owned(),
+            Self::OtherGrid { .. } => "give the address of a node of the grid that made the token".to_owned(),
+            Self::Refused(refusal) | Self::Connect(ConnectError::Refused(refusal)) => return refusal_hint(refusal),
+            Self::Connect(_) | Self::Ask(_) => "is `orbit node run` running there, and does a firewall let TCP port 4001 through?".to_owned(),
+            Self::Mesh(_) => "another program has the port: change `listen` under [mesh] in star.toml, or stop it".to_owned(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+pub(crate) fn refusal_code(refusal: &Refusal) -> ErrorCode {
+    crate::api::error::code_of(refusal)
+}
+
+pub(crate) fn refusal_hint(refusal: &Refusal) -> Option<String> {
+    crate::api::error::hint_of(refusal)
+}

@@ -1,0 +1,113 @@
+//! What comes in from the mesh, and who answers it.
+
+use super::shared::{LinkState, Node};
+use crate::api::server::MemberStreams;
+use orbit_core::grid::{Refusal, Role};
+use orbit_core::ids::PeerKey;
+use orbit_core::wire::control::{ControlReply, ControlRequest};
+use orbit_core::wire::join::{JoinReply, JoinRequest};
+use orbit_mesh::net::{Member, MeshEvent, MeshStream, Protocol};
+use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
+
+/// Hands out events until the mesh ends. Each is answered by a task of its own; how many there can be is bounded by the
+/// mesh, which counts streams and questions for each peer.
+pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, api: MemberStreams) {
+    while let Some(event) = events.recv().await {
+        let node = Arc::clone(&node);
+        match event {
+            MeshEvent::Admitted(_) | MeshEvent::Gone { .. } | MeshEvent::Discovered { .. } => {
+                node.peers_changed.notify_waiters();
+            }
+            MeshEvent::Join { key, request, answer, .. } => {
+                let task = node.tasks.clone();
+                task.spawn(async move { answer.send(admit(&node, key, request).await) });
+            }
+            MeshEvent::Asked { from, request, answer } => {
+                let task = node.tasks.clone();
+                task.spawn(async move { answer.send(reply(&node, &from, request).await) });
+            }
+            MeshEvent::Opened { from, protocol: Protocol::System, stream } => {
+                let task = node.tasks.clone();
+                task.spawn(async move { serve_system(&node, &from, stream).await });
+            }
+            MeshEvent::Opened { from, protocol: Protocol::Pulse, stream } => {
+                let task = node.tasks.clone();
+                task.spawn(async move { crate::nucleus::pulse::serve(&node, from, stream).await });
+            }
+            MeshEvent::Opened { from, protocol: Protocol::Api, stream } => api.offer(from, stream),
+        }
+    }
+    node.stop.cancel();
+}
+
+/// Somebody wants to become a member: the Nucleus decides; other nodes ask it.
+async fn admit(node: &Node, key: PeerKey, request: JoinRequest) -> JoinReply {
+    if let Some(nucleus) = &node.nucleus {
+        return match request {
+            JoinRequest::Enrol(enrol) => nucleus.enrol(node, key, enrol).await,
+            JoinRequest::ReEnrol { request } => nucleus.re_enrol(node, key, &request).await,
+            JoinRequest::Hello(_) => JoinReply::Refused(Refusal::OtherGrid),
+        };
+    }
+    let forwarded = match request {
+        JoinRequest::Enrol(enrol) => ControlRequest::ForwardEnrol { key, enrol },
+        JoinRequest::ReEnrol { request } => ControlRequest::ForwardReEnrol { key, request },
+        JoinRequest::Hello(_) => return JoinReply::Refused(Refusal::OtherGrid),
+    };
+    match ask_nucleus(node, &forwarded).await {
+        Ok(ControlReply::Enrolled(enrolled)) => JoinReply::Enrolled(enrolled),
+        Ok(ControlReply::Refused(refusal)) | Err(refusal) => JoinReply::Refused(refusal),
+        Ok(_) => JoinReply::Refused(no_nucleus(node)),
+    }
+}
+
+/// Asks the Nucleus; the refusal says why it could not be asked.
+pub(crate) async fn ask_nucleus(node: &Node, request: &ControlRequest) -> Result<ControlReply, Refusal> {
+    let peer = match &*node.link.borrow() {
+        LinkState::Connected(peer) => *peer,
+        LinkState::Refused(refusal) => return Err(refusal.clone()),
+        LinkState::Own | LinkState::Searching(_) => return Err(no_nucleus(node)),
+    };
+    node.mesh.ask(peer, request).await.map_err(|error| {
+        tracing::debug!(error = crate::standalone::error::chain(&error), "the Nucleus did not answer");
+        no_nucleus(node)
+    })
+}
+
+fn no_nucleus(node: &Node) -> Refusal {
+    Refusal::NoNucleus { node: node.standing().name }
+}
+
+/// A member asks.
+async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlReply {
+    let Some(nucleus) = &node.nucleus else {
+        return ControlReply::Refused(Refusal::NotNucleus { node: node.standing().name });
+    };
+    let enrolled = |reply| match reply {
+        JoinReply::Enrolled(enrolled) => ControlReply::Enrolled(enrolled),
+        JoinReply::Refused(refusal) => ControlReply::Refused(refusal),
+        JoinReply::Hello(_) => ControlReply::Refused(Refusal::OtherGrid),
+    };
+    match request {
+        ControlRequest::Renew { request } => nucleus.renew(node, from, &request).await,
+        ControlRequest::ForwardEnrol { key, enrol } => enrolled(nucleus.enrol(node, key, enrol).await),
+        ControlRequest::ForwardReEnrol { key, request } => enrolled(nucleus.re_enrol(node, key, &request).await),
+        ControlRequest::DialBack { addresses } => {
+            ControlReply::DialledBack { reached: super::reach::dial_back(from.peer, &addresses).await }
+        }
+    }
+}
+
+/// Does what the Nucleus asks of this star. Whoever else asks is refused, whatever it asks.
+async fn serve_system(node: &Node, from: &Member, stream: MeshStream) {
+    let name = node.standing().name;
+    if from.role != Role::Nucleus || !from.is_nucleus {
+        node.star.refuse(stream, Refusal::NotNucleus { node: name }).await;
+    } else if from.fence < node.fence() {
+        let (theirs, ours) = (from.fence.term, node.fence().term);
+        node.star.refuse(stream, Refusal::OldTerm { node: name, theirs, ours }).await;
+    } else {
+        node.star.serve(stream).await;
+    }
+}

@@ -1,0 +1,143 @@
+//! [`init`]: founds a grid with this machine as its first node.
+
+use super::config::Config;
+use super::data_dir::{DataDir, Membership};
+use super::error::DaemonError;
+use crate::nucleus::authority;
+use crate::nucleus::ledger::Ledger;
+use crate::standalone::state::now_ms;
+use orbit_core::grid::{Anchor, Command, Fence, GridHeader, NodeRecord, Profile, Role};
+use orbit_core::ids::{GridId, NodeId};
+use orbit_mesh::key::NodeKey;
+use orbit_mesh::pki::{Authority, SigningRequest};
+use std::path::{Path, PathBuf};
+
+/// What a grid is founded with.
+#[derive(Clone, Debug, Default)]
+pub struct InitOptions {
+    /// Name of the node; the machine's host name unless given.
+    pub name: Option<String>,
+    /// Name of the grid; `home` unless given.
+    pub grid_name: Option<String>,
+    /// Directories the grid may reach here.
+    pub allow: Vec<PathBuf>,
+    /// Multiaddresses to listen on; port 4001 on all interfaces unless given.
+    pub listen: Vec<String>,
+    /// Do not look for other nodes by mDNS, nor be found by it.
+    pub no_mdns: bool,
+}
+
+/// A grid that was founded.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Founded {
+    /// Name of the grid.
+    pub grid: String,
+    /// Its id.
+    pub grid_id: String,
+    /// Name of the node.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its key, as a libp2p peer id.
+    pub peer: String,
+    /// Its jail.
+    pub allowed_paths: Vec<String>,
+    /// Multiaddresses it will listen on.
+    pub listen: Vec<String>,
+    /// Where its data lies.
+    pub data_dir: PathBuf,
+}
+
+/// The first term of a grid that has one Nucleus.
+pub(super) const FIRST_FENCE: Fence = Fence { epoch: 1, term: 1 };
+
+/// Founds a grid: a key, an authority, the first certificate and `star.toml`. What an interrupted call left behind is
+/// used by the next one.
+pub fn init(data_dir: &Path, options: &InitOptions) -> Result<Founded, DaemonError> {
+    let home = DataDir::new(data_dir);
+    home.refuse_if_member()?;
+    let config = Config::for_new_node(
+        options.name.as_deref(),
+        &options.allow,
+        &options.listen,
+        !options.no_mdns,
+    )?;
+    let grid_name = options.grid_name.clone().unwrap_or_else(|| "home".to_owned());
+    if !orbit_core::endpoint::is_node_name(grid_name.as_bytes()) {
+        return Err(DaemonError::BadName { name: grid_name });
+    }
+    home.create()?;
+    let _lock = home.lock()?;
+    let key = home.key_or_new()?;
+    config.save(&home.star_toml())?;
+    let membership = found(&home, &key, &config, &grid_name)?;
+    home.save_membership(&membership)?;
+    Ok(Founded {
+        grid: membership.grid_name,
+        grid_id: membership.grid.to_string(),
+        name: config.name,
+        id: membership.node.to_string(),
+        peer: key.peer_id().to_string(),
+        allowed_paths: config.allowed_paths.iter().map(|path| path.display().to_string()).collect(),
+        listen: config.listen,
+        data_dir: data_dir.to_owned(),
+    })
+}
+
+fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Result<Membership, DaemonError> {
+    let mut ledger = Ledger::open(&home.jobs_db())?;
+    if ledger.with(|state| state.header().is_some() && state.node_by_key(key.key()).is_none()) {
+        // Records of a grid that this machine has left.
+        drop(ledger);
+        Ledger::forget(&home.jobs_db())?;
+        ledger = Ledger::open(&home.jobs_db())?;
+    }
+    if ledger.with(|state| state.header().is_none()) {
+        let grid = GridId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let node = NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let now = now_ms();
+        let authority = Authority::create(grid, now)?;
+        authority::save(&home.nucleus(), &authority)?;
+        let request = SigningRequest::parse(&SigningRequest::create(key)?)?;
+        let certificate = authority::issue(
+            &authority,
+            &request,
+            authority::grant(grid, node, Role::Nucleus, now, authority::LIFETIME_MS),
+        )?;
+        let command = Command::Found {
+            header: GridHeader { id: grid, name: grid_name.to_owned(), epoch: FIRST_FENCE.epoch, created_ms: now },
+            anchor: Anchor {
+                der: authority.certificate().der().to_vec(),
+                cross_signed: Vec::new(),
+                created_ms: now,
+                is_current: true,
+            },
+            node: NodeRecord {
+                id: node,
+                name: config.name.clone(),
+                key: key.key(),
+                role: Role::Nucleus,
+                joined_ms: now,
+                is_draining: false,
+                certificate,
+                profile: Profile::default(),
+            },
+        };
+        ledger.execute_blocking(command).map_err(crate::nucleus::membership::ledger_error)?;
+    }
+    ledger.with(|state| {
+        let header = state.header().ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
+        // An earlier attempt may have been cut off after this point: its key is in the data directory still.
+        let node = state.node_by_key(key.key()).ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
+        Ok(Membership {
+            grid: header.id,
+            grid_name: header.name.clone(),
+            node: node.id,
+            certificate: node.certificate.der.clone(),
+            anchors: state.anchors().iter().map(|anchor| orbit_core::wire::bytes::Octets(anchor.der.clone())).collect(),
+            revoked: Vec::new(),
+            nuclei: Vec::new(),
+            fence: FIRST_FENCE,
+        })
+    })
+}

@@ -1,0 +1,270 @@
+//! The link of a star to the Nucleus: found, held, and found again; heartbeats go out on it, and what changed comes in.
+
+use super::error::DaemonError;
+use super::load::LoadMeter;
+use super::lookup::resolve;
+use super::shared::{LinkState, Node};
+use crate::standalone::error::chain;
+use crate::standalone::state::now_ms;
+use orbit_core::grid::refusal::CertificateFault;
+use orbit_core::grid::{Profile, Refusal};
+use orbit_core::wire::pulse::{PULSE_BYTES_MAX, Pulse, PulseReply, Update};
+use orbit_core::wire::{decode, encode};
+use orbit_mesh::key::{peer_id_of, random};
+use orbit_mesh::net::{ConnectError, MeshStream, PeerLink, Protocol};
+use orbit_mesh::{Multiaddr, PeerId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+
+/// Pause after the first failed attempt; it doubles up to the next.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Longest pause between attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// A heartbeat that is not answered for so long means that the link is dead.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Keeps the link until the node stops.
+pub(super) async fn keep(node: Arc<Node>) {
+    let mut pause = PAUSE_MIN;
+    let mut meter = LoadMeter::default();
+    loop {
+        let attempt = async {
+            let nucleus = find(&node).await?;
+            pause = PAUSE_MIN;
+            hold(&node, &nucleus, &mut meter).await
+        };
+        let ended = tokio::select! {
+            () = node.stop.cancelled() => return,
+            ended = attempt => ended,
+        };
+        let state = match ended {
+            Ok(()) => LinkState::Searching("the link ended".to_owned()),
+            Err(LinkError::Refused(refusal)) => LinkState::Refused(refusal),
+            Err(error) => LinkState::Searching(chain(&error)),
+        };
+        tracing::info!(?state, "not connected to the Nucleus");
+        node.link.send_replace(state);
+        // Spread out, so that a thousand stars do not come back in the same moment.
+        let [spread]: [u8; 1] = random();
+        let wait = pause.mul_f32(0.5 + f32::from(spread) / 255.0);
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    /// Nobody who is the Nucleus was found.
+    #[error("the Nucleus was not found at {tried}")]
+    NotFound {
+        /// Where it was looked for.
+        tried: String,
+        /// Why the last address did not work.
+        #[source]
+        source: Option<ConnectError>,
+    },
+    /// The Nucleus does not take this node.
+    #[error("the Nucleus refused")]
+    Refused(#[source] Refusal),
+    /// The Nucleus was reached, and then not.
+    #[error("the link to the Nucleus broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
+    LinkError::Broken(Box::new(error))
+}
+
+/// A connected Nucleus: one that is there already, one that mDNS shows, or one at an address that is known.
+async fn find(node: &Node) -> Result<PeerLink, LinkError> {
+    let connected = || node.mesh.peers().into_iter().find(|peer| peer.is_nucleus);
+    if let Some(link) = connected() {
+        return Ok(link);
+    }
+    let mut tried = Vec::new();
+    let mut last = None;
+    for (peer, addresses) in candidates(node).await {
+        tried.extend(addresses.iter().map(ToString::to_string));
+        match node.mesh.connect(peer, addresses).await {
+            Ok(_) => {
+                if let Some(link) = connected() {
+                    return Ok(link);
+                }
+            }
+            Err(ConnectError::Refused(refusal)) => return Err(refused(node, refusal).await),
+            Err(error) => last = Some(error),
+        }
+    }
+    tried.dedup();
+    let tried = if tried.is_empty() { "no address: none is known, and mDNS shows none".to_owned() } else { tried.join(", ") };
+    Err(LinkError::NotFound { tried, source: last })
+}
+
+/// An expired certificate is no reason to stay outside: the grid still knows the key.
+async fn refused(node: &Node, refusal: Refusal) -> LinkError {
+    if matches!(refusal, Refusal::Certificate { reason: CertificateFault::Expired { .. } }) {
+        for (peer, _) in candidates(node).await {
+            let Some(peer) = peer else { continue };
+            match super::renewal::re_enrol(node, peer).await {
+                Ok(()) => return LinkError::NotFound { tried: "a new certificate was issued".to_owned(), source: None },
+                Err(error) => tracing::warn!(error = chain(&error), "cannot get a new certificate"),
+            }
+        }
+    }
+    LinkError::Refused(refusal)
+}
+
+async fn candidates(node: &Node) -> Vec<(Option<PeerId>, Vec<Multiaddr>)> {
+    let mut candidates = Vec::new();
+    let discovered = node.mesh.discovered();
+    for nucleus in node.membership().nuclei {
+        let Some(peer) = peer_id_of(&nucleus.key) else { continue };
+        let mut addresses: Vec<Multiaddr> =
+            discovered.iter().filter(|(found, _)| *found == peer).flat_map(|(_, found)| found.clone()).collect();
+        let known = nucleus.addresses.iter().filter_map(|address| address.parse().ok());
+        addresses.extend(known.filter(|address: &Multiaddr| !discovered.iter().any(|(_, found)| found.contains(address))));
+        if !addresses.is_empty() {
+            candidates.push((Some(peer), addresses));
+        }
+    }
+    for via in &node.config.via {
+        match resolve(via).await {
+            Ok(addresses) => candidates.push((None, addresses)),
+            Err(error) => tracing::debug!(error = chain(&error), via, "an address of star.toml"),
+        }
+    }
+    candidates
+}
+
+/// Sends heartbeats and takes in answers until the link breaks.
+async fn hold(node: &Node, nucleus: &PeerLink, meter: &mut LoadMeter) -> Result<(), LinkError> {
+    let stream = node.mesh.open(nucleus.peer, Protocol::Pulse).await.map_err(broken)?;
+    let (mut incoming, mut outgoing) = tokio::io::split(stream);
+    let mut beat = tokio::time::interval(node.options.pulse_interval);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut talk = Talk { seq: 0, told: None, sent_at: None, rtt_us: 0 };
+    // Reading goes on in a task of its own: a frame that has begun must not be dropped when it is time for a heartbeat.
+    let (replies, mut replied) = tokio::sync::mpsc::channel(4);
+    let _reader = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            let reply = read_reply(&mut incoming).await;
+            let is_last = reply.is_err();
+            if replies.send(reply).await.is_err() || is_last {
+                return;
+            }
+        }
+    }));
+    loop {
+        let patience = talk.sent_at.map_or(ANSWER_PATIENCE, |at| ANSWER_PATIENCE.saturating_sub(at.elapsed()));
+        tokio::select! {
+            _ = beat.tick() => send_pulse(node, &mut outgoing, &mut talk, meter).await?,
+            reply = replied.recv() => match reply {
+                Some(reply) => take_in(node, nucleus.peer, &mut talk, reply?).await?,
+                None => return Ok(()),
+            },
+            () = tokio::time::sleep(patience), if talk.sent_at.is_some() => {
+                return Err(broken(std::io::Error::from(std::io::ErrorKind::TimedOut)));
+            }
+        }
+    }
+}
+
+/// Where the conversation stands.
+struct Talk {
+    seq: u64,
+    told: Option<Profile>,
+    /// When the heartbeat was sent that is not answered yet.
+    sent_at: Option<Instant>,
+    rtt_us: u32,
+}
+
+async fn send_pulse(
+    node: &Node,
+    outgoing: &mut WriteHalf<MeshStream>,
+    talk: &mut Talk,
+    meter: &mut LoadMeter,
+) -> Result<(), LinkError> {
+    let mut load = meter.measure(&node.config.allowed_paths);
+    load.calls_running = node.star.calls_running();
+    let profile = node.profile();
+    let news = (talk.told.as_ref() != Some(&profile)).then(|| profile.clone());
+    let pulse = Pulse {
+        seq: talk.seq,
+        now_ms: now_ms(),
+        rtt_us: talk.rtt_us,
+        load,
+        metering: node.star.metering(),
+        profile: news,
+        serial: node.certificate().ok().map(|certificate| certificate.serial),
+    };
+    talk.told = Some(profile);
+    talk.seq += 1;
+    talk.sent_at.get_or_insert_with(Instant::now);
+    let frame = crate::nucleus::pulse::frame(&encode(&pulse));
+    timeout(ANSWER_PATIENCE, outgoing.write_all(&frame))
+        .await
+        .map_err(|_| broken(std::io::Error::from(std::io::ErrorKind::TimedOut)))?
+        .map_err(broken)?;
+    outgoing.flush().await.map_err(broken)
+}
+
+async fn read_reply(incoming: &mut ReadHalf<MeshStream>) -> Result<PulseReply, LinkError> {
+    let len = incoming.read_u32_le().await.map_err(broken)? as usize;
+    if len > PULSE_BYTES_MAX {
+        return Err(broken(orbit_core::wire::WireError::TooLarge { len: len as u64, max: PULSE_BYTES_MAX }));
+    }
+    let mut bytes = vec![0; len];
+    incoming.read_exact(&mut bytes).await.map_err(broken)?;
+    decode(&bytes).map_err(broken)
+}
+
+async fn take_in(node: &Node, nucleus: PeerId, talk: &mut Talk, reply: PulseReply) -> Result<(), LinkError> {
+    if reply.fence < node.fence() {
+        let (theirs, ours) = (reply.fence.term, node.fence().term);
+        return Err(LinkError::Refused(Refusal::OldTerm { node: node.standing().name, theirs, ours }));
+    }
+    if reply.seq.is_some()
+        && let Some(sent_at) = talk.sent_at.take()
+    {
+        talk.rtt_us = u32::try_from(sent_at.elapsed().as_micros()).unwrap_or(u32::MAX);
+        node.note_round_trip(talk.rtt_us);
+    }
+    node.note(|standing| standing.clock_ahead_ms = Some(now_ms() - reply.now_ms));
+    let changed = match reply.update {
+        Some(update) => apply(node, *update, reply.fence).await,
+        None => node.change_membership(|membership| membership.fence = reply.fence).await,
+    };
+    changed.map_err(broken)?;
+    node.link.send_if_modified(|state| {
+        let is_new = !matches!(state, LinkState::Connected(peer) if *peer == nucleus);
+        if is_new {
+            *state = LinkState::Connected(nucleus);
+        }
+        is_new
+    });
+    Ok(())
+}
+
+async fn apply(node: &Node, update: Update, fence: orbit_core::grid::Fence) -> Result<(), DaemonError> {
+    node.note(|standing| {
+        standing.name = update.name;
+        standing.is_draining = update.is_draining;
+    });
+    node.change_membership(|membership| {
+        membership.anchors = update.anchors;
+        membership.revoked = update.revoked;
+        membership.nuclei = update.nuclei;
+        membership.fence = fence;
+    })
+    .await?;
+    if update.renew {
+        super::renewal::renew(node).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! New certificates in time: at two thirds of a certificate's life, when the authority changed, and after a long sleep.
+
+use super::error::DaemonError;
+use super::events::ask_nucleus;
+use super::shared::Node;
+use crate::standalone::error::chain;
+use crate::standalone::state::now_ms;
+use orbit_core::grid::Refusal;
+use orbit_core::wire::control::{ControlReply, ControlRequest};
+use orbit_core::wire::join::{JoinReply, JoinRequest};
+use orbit_mesh::PeerId;
+use orbit_mesh::pki::{MemberCertificate, SigningRequest};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest time between looks at the clock, which may be set, or stand still while the machine sleeps.
+const LOOK_MAX: Duration = Duration::from_secs(600);
+/// Pause after a failed attempt.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Renews the node's certificate in time until it stops.
+pub(super) async fn keep(node: Arc<Node>) {
+    loop {
+        let wait = match node.certificate() {
+            Ok(certificate) => match due_in(&certificate, now_ms()) {
+                Duration::ZERO => match renew(&node).await {
+                    Ok(()) => Duration::ZERO,
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "cannot renew the certificate yet");
+                        RETRY
+                    }
+                },
+                wait => wait,
+            },
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the node's own certificate cannot be read");
+                RETRY
+            }
+        };
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            () = tokio::time::sleep(wait.clamp(Duration::from_millis(100), LOOK_MAX)) => {}
+        }
+    }
+}
+
+/// Time until two thirds of its life are over, spread by up to a tenth so that nodes do not come together.
+fn due_in(certificate: &MemberCertificate, now_ms: i64) -> Duration {
+    let life = certificate.not_after_ms - certificate.not_before_ms;
+    let spread = i64::from(certificate.serial.as_bytes()[1]) * (life / 10) / 255;
+    let due = certificate.not_before_ms + life * 2 / 3 - spread;
+    Duration::from_millis(u64::try_from(due - now_ms).unwrap_or(0))
+}
+
+/// Asks for a new certificate and uses it from now on.
+pub(crate) async fn renew(node: &Node) -> Result<(), DaemonError> {
+    let request = SigningRequest::create(&node.home.key()?)?;
+    if let Some(nucleus) = &node.nucleus {
+        let certificate = nucleus.renew_own(node, &request).await?;
+        return node.change_membership(|membership| membership.certificate = certificate).await;
+    }
+    match ask_nucleus(node, &ControlRequest::Renew { request }).await? {
+        ControlReply::Renewed { certificate, anchors } => {
+            node.change_membership(|membership| {
+                membership.certificate = certificate;
+                membership.anchors = anchors;
+            })
+            .await
+        }
+        ControlReply::Refused(refusal) => Err(refusal.into()),
+        _ => Err(Refusal::NoNucleus { node: node.standing().name }.into()),
+    }
+}
+
+/// Asks for a new certificate with the key alone, because the old certificate is not accepted any more.
+pub(super) async fn re_enrol(node: &Node, peer: PeerId) -> Result<(), DaemonError> {
+    let request = SigningRequest::create(&node.home.key()?)?;
+    match node.mesh.join(peer, JoinRequest::ReEnrol { request }).await? {
+        JoinReply::Enrolled(enrolled) => {
+            node.change_membership(|membership| {
+                membership.certificate = enrolled.certificate;
+                membership.anchors = enrolled.anchors;
+                membership.nuclei = enrolled.nuclei;
+            })
+            .await
+        }
+        JoinReply::Refused(refusal) => Err(refusal.into()),
+        JoinReply::Hello(_) => Err(Refusal::OtherGrid.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orbit_core::grid::Role;
+    use orbit_core::ids::{GridId, NodeId, PeerKey, Serial};
+
+    fn certificate(spread: u8) -> MemberCertificate {
+        let mut serial = [0; 16];
+        serial[1] = spread;
+        MemberCertificate {
+            node: NodeId::from_bytes([1; 16]),
+            grid: GridId::from_bytes([2; 16]),
+            key: PeerKey::from_bytes([3; 32]),
+            role: Role::Star,
+            serial: Serial::from_bytes(serial),
+            not_before_ms: 1_000_000,
+            not_after_ms: 1_000_000 + 90_000,
+        }
+    }
+
+    #[test]
+    fn it_is_due_at_two_thirds_of_its_life_or_a_little_before() {
+        assert_eq!(due_in(&certificate(0), 1_000_000), Duration::from_millis(60_000));
+        assert_eq!(due_in(&certificate(255), 1_000_000), Duration::from_millis(51_000));
+        assert_eq!(due_in(&certificate(0), 1_060_000), Duration::ZERO);
+        assert_eq!(due_in(&certificate(0), i64::MAX / 2), Duration::ZERO);
+    }
+}

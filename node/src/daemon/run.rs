@@ -1,0 +1,128 @@
+//! [`run`]: the daemon itself, from the data directory to the last task.
+
+use super::config::Config;
+use super::data_dir::DataDir;
+use super::error::DaemonError;
+use super::shared::{Node, identity};
+use super::{events, nucleus_link, renewal};
+use crate::api::server::ApiServer;
+use crate::api::types::ThisNode;
+use crate::nucleus::Nucleus;
+use crate::nucleus::authority::LIFETIME_MS;
+use crate::star::{StarService, StarServiceConfig};
+use orbit_core::grid::Role;
+use orbit_mesh::net::{Limits, Mesh, MeshConfig};
+use orbit_mesh::pki::MemberCertificate;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often the flag that asks for the end is looked at.
+const STOP_POLL: Duration = Duration::from_millis(100);
+/// How long work in hand may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What tests shorten.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// How long certificates live that this node issues as the Nucleus, milliseconds.
+    pub certificate_lifetime_ms: i64,
+    /// Time between heartbeats.
+    pub pulse_interval: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            certificate_lifetime_ms: LIFETIME_MS,
+            pulse_interval: Duration::from_millis(orbit_core::wire::pulse::PULSE_INTERVAL_MS),
+        }
+    }
+}
+
+/// Runs the node of `data_dir` until `stop` is set. `ready` is called once, when the node listens, answers its API and,
+/// unless it is the Nucleus, has begun to look for it. Blocks.
+pub fn run(data_dir: &Path, stop: &Arc<AtomicBool>, ready: &mut dyn FnMut(&ThisNode)) -> Result<(), DaemonError> {
+    run_with(data_dir, RunOptions::default(), stop, ready)
+}
+
+/// [`run`] with other times.
+pub fn run_with(
+    data_dir: &Path,
+    options: RunOptions,
+    stop: &Arc<AtomicBool>,
+    ready: &mut dyn FnMut(&ThisNode),
+) -> Result<(), DaemonError> {
+    let home = DataDir::new(data_dir);
+    let membership = home.membership()?;
+    let _lock = home.lock()?;
+    let config = Config::load(&home.star_toml())?;
+    let key = home.key()?;
+    // Its certificate says what it may be. The election of a Nucleus will say what it is.
+    let is_nucleus = MemberCertificate::parse(&membership.certificate)?.role == Role::Nucleus;
+    // Two threads carry the network; files are read by threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("orbit")
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    let ended = runtime.block_on(async {
+        let nucleus = if is_nucleus { Some(Nucleus::open(&home, &membership, options)?) } else { None };
+        let listen = config.listen.iter().filter_map(|address| address.parse().ok()).collect();
+        let mesh_config = MeshConfig {
+            key,
+            listen,
+            mdns: config.mdns,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            limits: Limits::default(),
+        };
+        let (mesh, events) = Mesh::start(mesh_config, Some(identity(&membership, is_nucleus)?)).await?;
+        let star = StarService::new(StarServiceConfig {
+            name: config.name.clone(),
+            allowed_paths: config.allowed_paths.clone(),
+            data_dir: home.path().to_owned(),
+            fence: membership.fence,
+            ..StarServiceConfig::default()
+        });
+        let cancel = CancellationToken::new();
+        let node = Node::new(home.clone(), config, options, mesh, star, nucleus, membership, cancel.clone());
+        let node = Arc::new(node);
+        let api = ApiServer::bind(&node)?;
+        node.tasks.spawn(events::dispatch(Arc::clone(&node), events, api.member_streams()));
+        node.tasks.spawn(api.serve(Arc::clone(&node)));
+        if node.nucleus.is_some() {
+            node.tasks.spawn(crate::nucleus::keep_house(Arc::clone(&node)));
+        } else {
+            node.tasks.spawn(nucleus_link::keep(Arc::clone(&node)));
+        }
+        node.tasks.spawn(renewal::keep(Arc::clone(&node)));
+        ready(&crate::api::local::this_node(&node)?);
+        wait_for_the_end(stop, &cancel).await;
+        end(node).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(STOP_PATIENCE);
+    let _ = std::fs::remove_file(home.socket());
+    ended
+}
+
+async fn wait_for_the_end(stop: &AtomicBool, cancel: &CancellationToken) {
+    while !stop.load(Ordering::Relaxed) {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(STOP_POLL) => {}
+        }
+    }
+}
+
+async fn end(node: Arc<Node>) {
+    node.stop.cancel();
+    node.mesh.clone().shutdown().await;
+    node.tasks.close();
+    if tokio::time::timeout(STOP_PATIENCE, node.tasks.wait()).await.is_err() {
+        tracing::warn!("some work did not end in time and was cut off");
+    }
+}

@@ -1,0 +1,193 @@
+//! [`Node`]: what the parts of a running daemon share.
+
+use super::config::Config;
+use super::data_dir::{DataDir, Membership};
+use super::error::DaemonError;
+use super::run::RunOptions;
+use crate::api::types::Percentiles;
+use crate::nucleus::Nucleus;
+use crate::star::StarService;
+use orbit_core::grid::{Fence, Profile, Refusal};
+use orbit_mesh::PeerId;
+use orbit_mesh::net::{Identity, Mesh};
+use orbit_mesh::pki::MemberCertificate;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Round trips that are remembered for the percentiles: an hour and a half of heartbeats.
+const ROUND_TRIPS_KEPT: usize = 1024;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) home: DataDir,
+    pub(crate) config: Config,
+    pub(crate) options: RunOptions,
+    pub(crate) mesh: Mesh,
+    pub(crate) star: StarService,
+    /// What only the Nucleus has. The election of a Nucleus will fill and empty this.
+    pub(crate) nucleus: Option<Nucleus>,
+    pub(crate) link: watch::Sender<LinkState>,
+    /// Somebody connected, left or was discovered: whoever waits for a peer looks again.
+    pub(crate) peers_changed: Notify,
+    /// Cancelled when the node is to stop.
+    pub(crate) stop: CancellationToken,
+    /// Everything that was spawned; the daemon waits for it at the end.
+    pub(crate) tasks: TaskTracker,
+    membership: Mutex<Membership>,
+    standing: Mutex<Standing>,
+    round_trips: Mutex<VecDeque<u32>>,
+}
+
+/// What the Nucleus last said of this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) name: String,
+    pub(crate) is_draining: bool,
+    /// How far this clock is ahead of the Nucleus's, milliseconds.
+    pub(crate) clock_ahead_ms: Option<i64>,
+}
+
+/// How this node stands with the Nucleus.
+#[derive(Clone, Debug)]
+pub(crate) enum LinkState {
+    /// It is the Nucleus.
+    Own,
+    /// It looks for the Nucleus. Why it has not found it, for people.
+    Searching(String),
+    /// It is connected and heartbeats are answered.
+    Connected(PeerId),
+    /// The Nucleus does not take it.
+    Refused(Refusal),
+}
+
+impl Node {
+    #[expect(clippy::too_many_arguments, reason = "called once, where the parts are made")]
+    pub(super) fn new(
+        home: DataDir,
+        config: Config,
+        options: RunOptions,
+        mesh: Mesh,
+        star: StarService,
+        nucleus: Option<Nucleus>,
+        membership: Membership,
+        stop: CancellationToken,
+    ) -> Self {
+        let link = if nucleus.is_some() { LinkState::Own } else { LinkState::Searching("it has just started".into()) };
+        let standing = Standing { name: config.name.clone(), is_draining: false, clock_ahead_ms: None };
+        Self {
+            home,
+            config,
+            options,
+            mesh,
+            star,
+            nucleus,
+            link: watch::Sender::new(link),
+            peers_changed: Notify::new(),
+            stop,
+            tasks: TaskTracker::new(),
+            membership: Mutex::new(membership),
+            standing: Mutex::new(standing),
+            round_trips: Mutex::default(),
+        }
+    }
+
+    /// Which grid it belongs to, as kept on disk.
+    pub(crate) fn membership(&self) -> Membership {
+        lock(&self.membership).clone()
+    }
+
+    /// Its own certificate.
+    pub(crate) fn certificate(&self) -> Result<MemberCertificate, DaemonError> {
+        Ok(MemberCertificate::parse(&lock(&self.membership).certificate)?)
+    }
+
+    /// What it last heard of itself.
+    pub(crate) fn standing(&self) -> Standing {
+        lock(&self.standing).clone()
+    }
+
+    /// Notes what the Nucleus says of this node. Nothing here outlives the process.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Standing)) {
+        let mut standing = lock(&self.standing);
+        change(&mut standing);
+        self.star.set_name(standing.name.clone());
+    }
+
+    /// Changes what is kept of the grid: on disk first, then in the mesh, which cuts off who is revoked by it.
+    ///
+    /// Not to be cancelled between the two; a node that stops there has the newer state on disk.
+    pub(crate) async fn change_membership(&self, change: impl FnOnce(&mut Membership)) -> Result<(), DaemonError> {
+        let next = {
+            let mut membership = lock(&self.membership);
+            let mut next = membership.clone();
+            change(&mut next);
+            if next == *membership {
+                return Ok(());
+            }
+            // Short, rare, and no other task may see the new one before it is durable.
+            self.home.save_membership(&next)?;
+            *membership = next.clone();
+            next
+        };
+        self.star.raise_fence(next.fence);
+        self.mesh.set_identity(identity(&next, self.nucleus.is_some())?).await;
+        Ok(())
+    }
+
+    /// Highest epoch and term seen.
+    pub(crate) fn fence(&self) -> Fence {
+        lock(&self.membership).fence
+    }
+
+    /// What it says of itself.
+    pub(crate) fn profile(&self) -> Profile {
+        Profile {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            allowed_paths: self.config.allowed_paths.iter().map(|path| path.display().to_string()).collect(),
+            addresses: self.mesh.listen_addresses().iter().take(16).map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Remembers how long a heartbeat took to be answered, microseconds.
+    pub(crate) fn note_round_trip(&self, micros: u32) {
+        let mut kept = lock(&self.round_trips);
+        if kept.len() == ROUND_TRIPS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(micros);
+    }
+
+    /// How heartbeats were answered lately.
+    pub(crate) fn round_trips(&self) -> Option<Percentiles> {
+        let mut sorted: Vec<u32> = lock(&self.round_trips).iter().copied().collect();
+        sorted.sort_unstable();
+        let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().checked_sub(1)?)).copied();
+        Some(Percentiles {
+            count: sorted.len() as u64,
+            p50_us: at(50)?.into(),
+            p99_us: at(99)?.into(),
+            max_us: sorted.last().copied()?.into(),
+        })
+    }
+}
+
+/// What the mesh shows of a member.
+pub(super) fn identity(membership: &Membership, is_nucleus: bool) -> Result<Identity, DaemonError> {
+    Ok(Identity {
+        trust: membership.trust()?,
+        certificate: membership.certificate.clone(),
+        fence: membership.fence,
+        is_nucleus,
+        anchors: membership.anchors.clone(),
+    })
+}
+
+/// A lock that a panicking task left is as good as any: what it guards is replaced whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

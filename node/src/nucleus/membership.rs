@@ -1,0 +1,184 @@
+//! Who becomes and stays a member: enrolment by token, new certificates, a new authority.
+
+use super::ledger::LedgerError;
+use super::{Nucleus, authority, pulse};
+use crate::daemon::shared::lock;
+use crate::daemon::{DaemonError, Node};
+use crate::standalone::error::chain;
+use crate::standalone::state::now_ms;
+use orbit_core::grid::refusal::CertificateFault;
+use orbit_core::grid::{Anchor, Command, GridState, NodeRecord, Profile, Refusal, Role};
+use orbit_core::ids::{NodeId, PeerKey};
+use orbit_core::wire::control::ControlReply;
+use orbit_core::wire::join::{Enrol, Enrolled, JoinReply};
+use orbit_mesh::key::sha256;
+use orbit_mesh::net::Member;
+use orbit_mesh::pki::{Authority, SigningRequest};
+use std::sync::Arc;
+
+impl Nucleus {
+    /// Admits a node by token. `key` is what Noise proved of whoever asks.
+    pub(crate) async fn enrol(&self, node: &Node, key: PeerKey, enrol: Enrol) -> JoinReply {
+        match self.try_enrol(node, key, enrol).await {
+            Ok(enrolled) => JoinReply::Enrolled(Box::new(enrolled)),
+            Err(error) => JoinReply::Refused(refusal(node, error)),
+        }
+    }
+
+    async fn try_enrol(&self, node: &Node, key: PeerKey, enrol: Enrol) -> Result<Enrolled, DaemonError> {
+        let request = requested(&enrol.request, key)?;
+        let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
+        // The role stands in the certificate, which has to be signed before the command is decided; an unknown token
+        // is refused by the decision.
+        let role = self.ledger.with(|state| state.tokens().find(|token| token.id == enrol.token).map(|token| token.role));
+        let now = now_ms();
+        let known = self.ledger.with(|state| state.node_by_key(key).map(|record| record.id));
+        let id = known.unwrap_or_else(|| NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes()));
+        let role = role.unwrap_or(Role::Star);
+        let grant = authority::grant(header.id, id, role, now, self.lifetime_ms);
+        let command = Command::Enrol {
+            token: enrol.token,
+            secret_hash: sha256(&enrol.secret),
+            node: NodeRecord {
+                id,
+                name: enrol.name,
+                key,
+                role,
+                joined_ms: now,
+                is_draining: false,
+                certificate: authority::issue(&self.authority(), &request, grant)?,
+                profile: Profile::default(),
+            },
+            now_ms: now,
+        };
+        self.ledger.execute(command).await.map_err(ledger_error)?;
+        self.enrolled(node, key)
+    }
+
+    /// Gives a member whose certificate expired a new one: its key is proof enough while the grid knows it.
+    pub(crate) async fn re_enrol(&self, node: &Node, key: PeerKey, request: &[u8]) -> JoinReply {
+        let given = async {
+            let record = self.ledger.with(|state| state.node_by_key(key).cloned());
+            let record = record.ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
+            self.give_certificate(&record, &requested(request, key)?).await?;
+            self.enrolled(node, key)
+        };
+        match given.await {
+            Ok(enrolled) => JoinReply::Enrolled(Box::new(enrolled)),
+            Err(error) => JoinReply::Refused(refusal(node, error)),
+        }
+    }
+
+    /// A member asks for its next certificate.
+    pub(crate) async fn renew(&self, node: &Node, from: &Member, request: &[u8]) -> ControlReply {
+        let given = async {
+            let record = self.ledger.with(|state| state.node_by_key(from.key).cloned());
+            let record = record.ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
+            self.give_certificate(&record, &requested(request, from.key)?).await
+        };
+        match given.await {
+            Ok(certificate) => ControlReply::Renewed { certificate, anchors: self.ledger.with(pulse::anchors) },
+            Err(error) => ControlReply::Refused(refusal(node, error)),
+        }
+    }
+
+    /// The Nucleus's own next certificate.
+    pub(crate) async fn renew_own(&self, node: &Node, request: &[u8]) -> Result<Vec<u8>, DaemonError> {
+        let key = node.mesh.key();
+        let record = self.ledger.with(|state| state.node_by_key(key).cloned());
+        let record = record.ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
+        self.give_certificate(&record, &requested(request, key)?).await
+    }
+
+    async fn give_certificate(&self, record: &NodeRecord, request: &SigningRequest) -> Result<Vec<u8>, DaemonError> {
+        let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
+        let grant = authority::grant(header.id, record.id, record.role, now_ms(), self.lifetime_ms);
+        let certificate = authority::issue(&self.authority(), request, grant)?;
+        let der = certificate.der.clone();
+        self.ledger.execute(Command::Renew { node: record.id, certificate }).await.map_err(ledger_error)?;
+        Ok(der)
+    }
+
+    fn enrolled(&self, node: &Node, key: PeerKey) -> Result<Enrolled, DaemonError> {
+        self.ledger.with(|state| {
+            let record = state.node_by_key(key).ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
+            let header = state.header().ok_or(Refusal::OtherGrid)?;
+            Ok(Enrolled {
+                grid: header.id,
+                grid_name: header.name.clone(),
+                node: record.id,
+                name: record.name.clone(),
+                certificate: record.certificate.der.clone(),
+                anchors: pulse::anchors(state),
+                nuclei: pulse::nuclei(node, state),
+                fence: self.fence,
+            })
+        })
+    }
+
+    /// Starts a new authority, certified by the one before; members are told to ask for new certificates.
+    pub(crate) async fn rotate_authority(&self, node: &Node) -> Result<(), DaemonError> {
+        let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
+        let now = now_ms();
+        let next = Authority::create(header.id, now)?;
+        let cross_signed = self.authority().cross_sign(next.certificate())?;
+        // The key first: an authority without its key could issue nothing.
+        authority::save(&self.directory, &next)?;
+        let der = next.certificate().der().to_vec();
+        let anchor = Anchor { der, cross_signed, created_ms: now, is_current: true };
+        self.ledger.execute(Command::RotateAuthority { anchor }).await.map_err(ledger_error)?;
+        *lock(&self.authority) = Arc::new(next);
+        self.announce(node).await;
+        crate::daemon::renew_now(node).await
+    }
+}
+
+/// A request for a certificate, for the key that Noise proved and no other.
+fn requested(request: &[u8], key: PeerKey) -> Result<SigningRequest, DaemonError> {
+    let request = SigningRequest::parse(request)?;
+    if request.key() == key {
+        Ok(request)
+    } else {
+        Err(Refusal::Certificate { reason: CertificateFault::OtherKey }.into())
+    }
+}
+
+/// Whether a member's certificate is older than the current authority.
+pub(super) fn is_outdated(state: &GridState, record: &NodeRecord) -> bool {
+    let current = state.anchors().iter().find(|anchor| anchor.is_current);
+    let issued_ms = record.certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS;
+    current.is_some_and(|anchor| issued_ms < anchor.created_ms)
+}
+
+/// Authorities nothing depends on any more: no member's certificate and no token that still works.
+pub(super) fn retired_anchors(state: &GridState, now_ms: i64) -> Vec<Anchor> {
+    let mut needed_since = i64::MAX;
+    for record in state.nodes() {
+        needed_since = needed_since.min(record.certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS);
+    }
+    for token in state.tokens().filter(|token| token.expires_ms > now_ms) {
+        needed_since = needed_since.min(token.created_ms);
+    }
+    let anchors = state.anchors();
+    let ended = |at: usize| anchors.get(at + 1).is_some_and(|next| next.created_ms <= needed_since);
+    anchors.iter().enumerate().filter(|(at, anchor)| !anchor.is_current && ended(*at)).map(|(_, anchor)| anchor.clone()).collect()
+}
+
+pub(crate) fn ledger_error(error: LedgerError) -> DaemonError {
+    match error {
+        LedgerError::Refused(refusal) => refusal.into(),
+        error => Refusal::Failed { node: "the Nucleus".to_owned(), message: chain(&error) }.into(),
+    }
+}
+
+/// What a stranger or member is told; what went wrong inside is for the log.
+fn refusal(node: &Node, error: DaemonError) -> Refusal {
+    match error {
+        DaemonError::Refused(refusal) => refusal,
+        DaemonError::Pki(_) => Refusal::Certificate { reason: CertificateFault::Unreadable },
+        error => {
+            tracing::error!(error = chain(&error), "cannot admit a node");
+            Refusal::Failed { node: node.standing().name, message: "see its log".to_owned() }
+        }
+    }
+}
