@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Heavy dependencies, each behind one crate's interface.
-const OWNERS: [(&str, &str); 10] = [
+const OWNERS: [(&str, &str); 14] = [
     ("rusqlite", "store"),
     ("redb", "store"),
     ("blake3", "cdc"),
@@ -27,6 +27,10 @@ const OWNERS: [(&str, &str); 10] = [
     ("anyhow", "cli"),
     ("indicatif", "cli"),
     ("libp2p", "mesh"),
+    ("rcgen", "mesh"),
+    ("x509-parser", "mesh"),
+    ("axum", "node"),
+    ("zstd", "node"),
     ("openraft", "consensus"),
 ];
 
@@ -63,6 +67,15 @@ fn arrows_point_downwards() {
         ARROWS.iter().map(|(name, _)| *name).chain(["tests", "simulations"]).collect();
     let unknown: Vec<_> = dependencies.keys().filter(|name| !known.contains(name.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?} have no place in the house yet");
+}
+
+/// What decides, stores or cuts needs no asynchronous runtime, and neither do arguments and output.
+#[test]
+fn the_runtime_stays_where_the_network_is() {
+    for (name, direct) in dependencies() {
+        let may = ["mesh", "node", "tests", "simulations"].contains(&name.as_str());
+        assert!(may || !direct.contains("tokio"), "orbit-{name} must not depend on tokio");
+    }
 }
 
 #[test]
