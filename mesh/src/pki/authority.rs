@@ -87,16 +87,9 @@ impl Authority {
         if grant.serial.as_bytes()[0] > 0x7f || *grant.serial.as_bytes() == [0; 16] {
             return Err(PkiError::BadGrant { why: "the serial number is not positive" });
         }
-        let mut params = CertificateParams::default();
         let end_ms = grant.not_after_ms.min(self.certificate.not_after_ms);
-        set_window(&mut params, grant.not_before_ms, end_ms)?;
-        name(&mut params, &grant.node.to_string(), Name::Member(grant.grid, grant.node, grant.role));
-        params.serial_number = Some(grant.serial.as_bytes().to_vec().into());
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(&params, request.key(), "membership certificate")
+        let params = member_params(&Grant { not_after_ms: end_ms, ..*grant })?;
+        self.sign(&params, &PublicKey(request.key()), "membership certificate")
     }
 
     /// Certifies another authority of the same grid, so that who trusts this one's key can come to trust the other's.
@@ -111,13 +104,13 @@ impl Authority {
         let begin_ms = other.not_before_ms.max(self.certificate.not_before_ms);
         let end_ms = other.not_after_ms.min(self.certificate.not_after_ms);
         let params = authority_params(other.grid, begin_ms, end_ms)?;
-        self.sign(&params, other.key, "cross-signed certificate")
+        self.sign(&params, &PublicKey(other.key), "cross-signed certificate")
     }
 
-    fn sign(
+    pub(super) fn sign(
         &self,
         params: &CertificateParams,
-        key: PeerKey,
+        key: &impl PublicKeyData,
         what: &'static str,
     ) -> Result<Vec<u8>, PkiError> {
         // Only the name and the key of the issuer are used.
@@ -127,8 +120,7 @@ impl Authority {
             self.certificate.not_after_ms,
         )?;
         let issuer = Issuer::from_params(&own, &self.secret);
-        let certificate =
-            params.signed_by(&PublicKey(key), &issuer).map_err(|source| PkiError::Make { what, source })?;
+        let certificate = params.signed_by(key, &issuer).map_err(|source| PkiError::Make { what, source })?;
         Ok(certificate.der().to_vec())
     }
 }
@@ -141,7 +133,7 @@ impl fmt::Debug for Authority {
 }
 
 /// Another's public key, as rcgen wants it.
-struct PublicKey(PeerKey);
+pub(super) struct PublicKey(pub(super) PeerKey);
 
 impl PublicKeyData for PublicKey {
     fn der_bytes(&self) -> &[u8] {
@@ -153,7 +145,23 @@ impl PublicKeyData for PublicKey {
     }
 }
 
-fn authority_params(grid: GridId, begin_ms: i64, end_ms: i64) -> Result<CertificateParams, PkiError> {
+pub(super) fn member_params(grant: &Grant) -> Result<CertificateParams, PkiError> {
+    let mut params = CertificateParams::default();
+    set_window(&mut params, grant.not_before_ms, grant.not_after_ms)?;
+    name(&mut params, &grant.node.to_string(), Name::Member(grant.grid, grant.node, grant.role));
+    params.serial_number = Some(grant.serial.as_bytes().to_vec().into());
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
+}
+
+pub(super) fn authority_params(
+    grid: GridId,
+    begin_ms: i64,
+    end_ms: i64,
+) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     set_window(&mut params, begin_ms, end_ms)?;
     name(&mut params, &authority_name(grid), Name::Authority(grid));

@@ -31,44 +31,47 @@ pub fn verify_against_pin(
         .filter_map(|der| AuthorityCertificate::read(der).ok())
         .filter(|anchor| anchor.grid() == grid)
         .collect();
-    let trusted = trusted_keys(pin, &anchors, now_ms)?;
-    if !trusted.iter().any(|key| signed.is_signed_by(key)) {
-        // Perhaps an authority did sign it to which no way led that is in force: that is the thing to tell.
-        return Err(lapsed(&anchors, signed, now_ms).unwrap_or(CertificateFault::Untrusted));
-    }
+    let reached = reached_from(pin, &anchors, now_ms)?;
+    let (_, in_force) = reached
+        .into_iter()
+        .filter(|(key, _)| signed.is_signed_by(key))
+        // Two ways may lead to one key; a way that is in force is enough.
+        .min_by_key(|(_, in_force)| in_force.is_err())
+        .ok_or(CertificateFault::Untrusted)?;
     let member = examine(certificate, grid, peer)?;
+    in_force?;
     in_time(member.not_before_ms, member.not_after_ms, now_ms)?;
     Ok(member)
 }
 
-/// The pinned authority's key, and those it leads to: level by level, each signed by one of the level before.
-fn trusted_keys(
+/// The key of an authority, and whether all that leads to it is in force.
+type Reached = (PeerKey, Result<(), CertificateFault>);
+
+/// The pinned authority, and those it leads to: level by level, each signed by one of the level before. A way that is
+/// not in force is followed as well, so that its fault can be told; a key may be reached both ways.
+fn reached_from(
     pin: &[u8; 32],
     anchors: &[AuthorityCertificate],
     now_ms: i64,
-) -> Result<Vec<PeerKey>, CertificateFault> {
+) -> Result<Vec<Reached>, CertificateFault> {
+    let in_force =
+        |anchor: &AuthorityCertificate| in_time(anchor.not_before_ms(), anchor.not_after_ms(), now_ms);
     let root = anchors.iter().find(|anchor| anchor.pin() == *pin && anchor.is_self_signed());
     let root = root.ok_or(CertificateFault::Untrusted)?;
-    in_time(root.not_before_ms(), root.not_after_ms(), now_ms)?;
-    let mut trusted = vec![*root.key()];
+    let mut reached: Vec<Reached> = vec![(*root.key(), in_force(root))];
     let mut level = 0..1;
-    // The member's own certificate is one of the chain, and so is the root's key's first signature.
+    // One certificate of the chain is the member's own; the rest are cross-signed.
     for _ in 1..CHAIN_MAX {
         for anchor in anchors {
-            let is_new = !trusted.contains(anchor.key());
-            let in_force = in_time(anchor.not_before_ms(), anchor.not_after_ms(), now_ms).is_ok();
-            if is_new && in_force && trusted[level.clone()].iter().any(|key| anchor.is_signed_by(key)) {
-                trusted.push(*anchor.key());
+            let ways = reached[level.clone()].iter().filter(|(key, _)| anchor.is_signed_by(key));
+            let Some((_, so_far)) = ways.min_by_key(|(_, in_force)| in_force.is_err()) else { continue };
+            let way = (*anchor.key(), so_far.and_then(|()| in_force(anchor)));
+            let is_news = |(key, fault): &Reached| key != anchor.key() || (fault.is_err() && way.1.is_ok());
+            if reached.iter().all(is_news) {
+                reached.push(way);
             }
         }
-        level = level.end..trusted.len();
+        level = level.end..reached.len();
     }
-    Ok(trusted)
-}
-
-fn lapsed(anchors: &[AuthorityCertificate], signed: Signed<'_>, now_ms: i64) -> Option<CertificateFault> {
-    anchors
-        .iter()
-        .filter(|anchor| signed.is_signed_by(anchor.key()))
-        .find_map(|anchor| in_time(anchor.not_before_ms(), anchor.not_after_ms(), now_ms).err())
+    Ok(reached)
 }
