@@ -1,15 +1,22 @@
-//! What this machine offers a mesh of Orbit nodes.
+//! How the nodes of a grid find, prove and reach each other.
 //!
-//! **Today** this crate looks and does not speak: [`survey`] reports the network interfaces, whether multicast
-//! discovery (mDNS) can work on them, whether the listening port is free, and which cipher direct links should use on
-//! this processor. `orbit doctor` prints it. Nothing is sent, and no port stays open.
+//! **What it is for**: one libp2p swarm in one task ([`Mesh`]), the grid's certificates ([`pki`]), node keys ([`key`]),
+//! and a look at what this machine offers ([`survey`](mod@survey)). This is the only crate that knows libp2p; it
+//! re-exports [`PeerId`] and [`Multiaddr`] for the others.
 //!
-//! **What it will grow into**: the libp2p swarm (discovery, admission, control protocol), direct links, and the grid's
-//! certificates. It is *not* the place for what nodes tell each other about jobs: those messages are `core`'s.
+//! **What it is not for**: what nodes tell each other (the messages are `core`'s), who is a member (the Nucleus decides;
+//! here certificates are checked), and when to connect to whom (the daemon says so).
 //!
-//! Reading order: [`survey`](mod@survey) → [`interface`] → [`port`] → [`cipher`].
+//! Reading order: [`net`] → `net/gate.rs` → `net/task.rs` → [`pki`] → [`key`]; apart from these, the survey:
+//! [`survey`](mod@survey) → [`interface`] → [`port`] → [`cipher`].
 //!
 //! ```text
+//!   NodeKey ─────────────┐               ┌──▶ MeshEvent (admitted, gone, join, asked, opened)
+//!   Identity ────────────┼──▶ Mesh ◀─────┤
+//!    = certificate+Trust ┘     │         └──▶ connect, hello, join, ask, open
+//!                              ▼
+//!                 TCP ▸ Noise ▸ yamux, mDNS
+//!
 //!   /sys/class/net, /proc/net ──▶ interface ─┐
 //!   bind and drop on loopback ──▶ port ──────┼──▶ Survey ──▶ orbit doctor
 //!   processor features ─────────▶ cipher ────┘
@@ -18,11 +25,17 @@
 pub mod cipher;
 pub mod interface;
 pub mod key;
+pub mod net;
 pub mod pki;
 pub mod port;
 pub mod survey;
 
 pub use cipher::Cipher;
 pub use interface::{Interface, InterfaceError};
+pub use libp2p::{Multiaddr, PeerId};
+pub use net::{
+    AddressFault, Answer, AskError, ConnectError, Direction, Identity, Limits, LinkKind, Member, Mesh,
+    MeshConfig, MeshCounters, MeshError, MeshEvent, MeshStream, PeerLink, Protocol,
+};
 pub use port::PortState;
 pub use survey::{DEFAULT_PORT, Survey, survey};
