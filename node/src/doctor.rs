@@ -3,6 +3,7 @@
 //! It changes nothing that lasts: probes write to nameless files, or to files that are removed at once, and a state
 //! directory that does not exist yet is not made.
 
+mod grid;
 mod machine;
 mod network;
 mod place;
@@ -54,7 +55,8 @@ pub fn examine(checkup: &Checkup, found: &mut dyn FnMut(Finding)) {
     for path in &checkup.paths {
         place::examine(path, found);
     }
-    network::examine(checkup.port, found);
+    let is_ours = grid::examine(&checkup.state_dir, found);
+    network::examine(checkup.port, is_ours, found);
 }
 
 impl Finding {

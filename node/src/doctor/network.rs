@@ -4,10 +4,11 @@ use super::Finding;
 use orbit_consensus::{tolerates, voters_for};
 use orbit_mesh::{Cipher, PortState, Survey, survey};
 
-pub(super) fn examine(port: u16, found: &mut dyn FnMut(Finding)) {
+/// `is_running`: a node of this data directory runs, so a port in use may well be its own.
+pub(super) fn examine(port: u16, is_running: bool, found: &mut dyn FnMut(Finding)) {
     let survey = survey(port);
     found(discovery(&survey));
-    found(listening(&survey));
+    found(listening(&survey, is_running));
     found(cipher(survey.cipher));
     found(group());
 }
@@ -33,11 +34,12 @@ fn discovery(survey: &Survey) -> Finding {
     Finding::ok(subject, format!("other nodes can be found by mDNS on {}", interfaces.join(", ")))
 }
 
-fn listening(survey: &Survey) -> Finding {
+fn listening(survey: &Survey, is_running: bool) -> Finding {
     let subject = "port";
     let port = survey.port;
     match &survey.port_state {
         PortState::Free => Finding::ok(subject, format!("TCP port {port} is free")),
+        PortState::InUse if is_running => Finding::ok(subject, format!("TCP port {port} is in use; a node runs here")),
         PortState::InUse => {
             let fix = format!("see who has it: ss -ltnp sport = :{port}");
             Finding::warn(subject, format!("TCP port {port} is in use"), fix)
@@ -99,8 +101,9 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_told() {
-        assert_eq!(listening(&survey_with(vec![], PortState::Free)).level, Level::Ok);
-        assert_eq!(listening(&survey_with(vec![], PortState::InUse)).level, Level::Warn);
+        assert_eq!(listening(&survey_with(vec![], PortState::Free), false).level, Level::Ok);
+        assert_eq!(listening(&survey_with(vec![], PortState::InUse), false).level, Level::Warn);
+        assert_eq!(listening(&survey_with(vec![], PortState::InUse), true).level, Level::Ok);
         assert!(group().message.contains("3 nodes survives 1, of 5 nodes 2"));
     }
 }
