@@ -124,13 +124,20 @@ impl Endpoint {
     }
 }
 
-/// A node name: two to 63 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or digit.
-fn node_name(bytes: &[u8]) -> Option<&str> {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let valid = (2..=NODE_NAME_LEN_MAX).contains(&bytes.len())
+/// Whether bytes are a node name: two to 63 ASCII letters, digits, `-`, `_` or `.`, beginning with a letter or digit.
+pub fn is_node_name(bytes: &[u8]) -> bool {
+    (2..=NODE_NAME_LEN_MAX).contains(&bytes.len())
         && bytes[0].is_ascii_alphanumeric()
-        && bytes.iter().all(allowed);
-    std::str::from_utf8(bytes).ok().filter(|_| valid)
+        && bytes.iter().copied().all(is_in_node_name)
+}
+
+/// Whether a byte may stand in a node name (at its beginning only letters and digits may).
+pub const fn is_in_node_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+fn node_name(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|_| is_node_name(bytes))
 }
 
 /// For people; what cannot be shown is escaped.

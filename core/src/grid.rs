@@ -23,5 +23,5 @@ pub use record::{
     TokenRecord,
 };
 pub use refusal::Refusal;
-pub use state::GridState;
+pub use state::{Admission, GridState};
 pub use token::{JoinToken, TokenError};

@@ -1,6 +1,9 @@
 //! Typed ids of what a grid is made of. An id of one kind cannot be used for another.
+//!
+//! In CBOR an id is a byte string of its length, in JSON its text.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,8 +20,7 @@ pub struct BadId {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $len:literal, $kind:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name([u8; $len]);
 
         impl $name {
@@ -56,6 +58,26 @@ macro_rules! id {
                 unhex(text).map(Self).ok_or_else(|| BadId { text: text.chars().take(64).collect(), kind: $kind })
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_bytes(&self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    deserializer.deserialize_str(IdVisitor { kind: $kind }).map(Self)
+                } else {
+                    deserializer.deserialize_bytes(IdVisitor { kind: $kind }).map(Self)
+                }
+            }
+        }
     };
 }
 
@@ -80,6 +102,26 @@ id!(
     PeerKey, 32, "public key"
 );
 
+struct IdVisitor<const N: usize> {
+    kind: &'static str,
+}
+
+impl<const N: usize> Visitor<'_> for IdVisitor<N> {
+    type Value = [u8; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a {} of {N} bytes", self.kind)
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; N], E> {
+        bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<[u8; N], E> {
+        unhex(text).ok_or_else(|| E::custom(BadId { text: text.chars().take(64).collect(), kind: self.kind }))
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
     let mut text = String::with_capacity(bytes.len() * 2 + 4);
@@ -93,19 +135,13 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits: Vec<u8> = text
-        .bytes()
-        .filter(|&byte| byte != b'-')
-        .map(|byte| (byte as char).to_digit(16).map(|digit| digit as u8))
-        .collect::<Option<_>>()?;
     let mut bytes = [0; N];
-    if digits.len() != N * 2 {
-        return None;
+    let mut digits = text.bytes().filter(|&byte| byte != b'-');
+    for byte in &mut bytes {
+        let mut digit = || char::from(digits.next()?).to_digit(16);
+        *byte = (digit()? << 4 | digit()?) as u8;
     }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = pair[0] << 4 | pair[1];
-    }
-    Some(bytes)
+    digits.next().is_none().then_some(bytes)
 }
 
 #[cfg(test)]
@@ -125,6 +161,10 @@ mod tests {
         fn ids_come_back(bytes: [u8; 16], short: [u8; 6]) {
             prop_assert_eq!(GridId::from_bytes(bytes).to_string().parse(), Ok(GridId::from_bytes(bytes)));
             prop_assert_eq!(TokenId::from_bytes(short).to_string().parse(), Ok(TokenId::from_bytes(short)));
+            let packed = crate::wire::encode(&GridId::from_bytes(bytes));
+            prop_assert_eq!(packed.len(), 17);
+            prop_assert_eq!(crate::wire::decode::<GridId>(&packed).expect("an id"), GridId::from_bytes(bytes));
+            prop_assert!(crate::wire::decode::<TokenId>(&packed).is_err());
         }
 
         #[test]

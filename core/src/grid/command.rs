@@ -22,13 +22,15 @@ pub enum Command {
         /// The token.
         token: TokenId,
         /// SHA-256 of the secret that was shown.
+        #[serde(with = "crate::wire::bytes::fixed")]
         secret_hash: [u8; 32],
         /// The node as it would be admitted. Its role is overruled by the token's; a taken name gets a number.
         node: NodeRecord,
         /// The Nucleus's clock, milliseconds since 1970.
         now_ms: i64,
     },
-    /// Gives a member a new certificate; the old one is revoked when `revokes_old`.
+    /// Gives a member a new certificate. The old one stays valid until it expires, since the member may lose the answer
+    /// and go on with what it has; it is remembered, so that removing the member revokes it too.
     Renew {
         /// The member.
         node: NodeId,

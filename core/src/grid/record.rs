@@ -70,7 +70,8 @@ impl fmt::Display for Role {
 pub struct CertificateRecord {
     /// Its serial number.
     pub serial: Serial,
-    /// BLAKE3-sized fingerprint of the request it answers: the same request again gets the same certificate.
+    /// SHA-256 of the request it answers: the same request for the same token again gets the same certificate.
+    #[serde(with = "crate::wire::bytes::fixed")]
     pub request_hash: [u8; 32],
     /// The certificate, DER.
     #[serde(with = "crate::wire::bytes")]
@@ -124,12 +125,14 @@ pub struct TokenRecord {
     /// Its id.
     pub id: TokenId,
     /// SHA-256 of the secret.
+    #[serde(with = "crate::wire::bytes::fixed")]
     pub secret_hash: [u8; 32],
     /// The role it gives.
     pub role: Role,
     /// How many nodes it admits in all.
     pub uses: u32,
     /// Hashes of the requests it admitted, in order: a repeated one does not count again.
+    #[serde(with = "crate::wire::bytes::hashes")]
     pub used_by: Vec<[u8; 32]>,
     /// When it was made, milliseconds since 1970.
     pub created_ms: i64,
@@ -204,4 +207,15 @@ pub enum Change {
     },
     /// This revocation is forgotten: the certificate has expired.
     RevocationForgotten(Serial),
+    /// This certificate is not its member's newest any more, but valid until `until_ms`.
+    Superseded {
+        /// The certificate.
+        serial: Serial,
+        /// The key it is for.
+        key: PeerKey,
+        /// When it expires, milliseconds since 1970.
+        until_ms: i64,
+    },
+    /// This older certificate has expired or is revoked.
+    SupersededForgotten(Serial),
 }

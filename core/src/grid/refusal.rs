@@ -154,6 +154,9 @@ pub enum Refusal {
         /// The node that answers.
         node: String,
     },
+    /// No grid was founded here.
+    #[error("no grid was founded here")]
+    NotFounded,
     /// The grid has its first node already.
     #[error("the grid has been founded already")]
     AlreadyFounded,
@@ -205,6 +208,141 @@ pub enum CertificateFault {
     Revoked,
 }
 
+/// What kind of failure a refusal is: the exit code and the HTTP status are chosen from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// What was named does not exist.
+    NotFound,
+    /// Somebody cannot be reached now; the same request may work later.
+    Unreachable,
+    /// A rule forbids it.
+    Refused,
+    /// The request makes no sense as it is written.
+    Usage,
+    /// Something broke.
+    Failed,
+}
+
+impl Refusal {
+    /// What kind of failure it is.
+    pub const fn kind(&self) -> RefusalKind {
+        match self {
+            Self::UnknownNode { .. } | Self::UnknownConstellation { .. } | Self::NotFounded => {
+                RefusalKind::NotFound
+            }
+            Self::NodeUnreachable { .. }
+            | Self::Busy { .. }
+            | Self::TooMany { .. }
+            | Self::NoNucleus { .. } => RefusalKind::Unreachable,
+            Self::TokenUnknown { .. }
+            | Self::TokenExpired { .. }
+            | Self::TokenUsed { .. }
+            | Self::TokenWrong { .. }
+            | Self::Certificate { .. }
+            | Self::OtherGrid
+            | Self::IsNucleus { .. }
+            | Self::Draining { .. }
+            | Self::OutsideJail { .. }
+            | Self::OldTerm { .. }
+            | Self::NotNucleus { .. }
+            | Self::AlreadyFounded => RefusalKind::Refused,
+            Self::BadName { .. }
+            | Self::NameTaken { .. }
+            | Self::ConstellationExists { .. }
+            | Self::OutOfRange { .. } => RefusalKind::Usage,
+            Self::Protocol { .. } | Self::Failed { .. } => RefusalKind::Failed,
+        }
+    }
+
+    /// What to do about it: the command that mends it, for people. None if only the message can say.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::TokenUnknown { .. } | Self::TokenExpired { .. } | Self::TokenUsed { .. } => {
+                "run `orbit token create` on a member and join with the new line"
+            }
+            Self::TokenWrong { .. } => {
+                "copy the whole line that `orbit token create` printed, or run it again on a member for a new one"
+            }
+            Self::Certificate { reason } => reason.hint(),
+            Self::OtherGrid => {
+                "`orbit node leave` gives up the membership in the other grid; then join this one, or use another --data-dir"
+            }
+            Self::Protocol { theirs, ours } => {
+                let older = if theirs < ours { "the other side" } else { "this node" };
+                return Some(format!("update orbit on {older}; `orbit node ls` shows the versions"));
+            }
+            Self::UnknownNode { .. } => "`orbit node ls` lists them",
+            Self::BadName { .. } => "choose another name, for example with `--name nas2`",
+            Self::NameTaken { name } => {
+                return Some(format!(
+                    "choose another name, or give the other node one: `orbit node rename {name} NAME`"
+                ));
+            }
+            Self::IsNucleus { .. } => "remove the other nodes first (`orbit node ls`, `orbit node rm NODE`)",
+            Self::Draining { name } => {
+                return Some(format!("`orbit node drain {name} --undo` gives it work again"));
+            }
+            Self::NodeUnreachable { name, .. } => {
+                return Some(format!(
+                    "is `orbit node run` running there? `orbit node show {name}` tells more"
+                ));
+            }
+            Self::Busy { .. } => "try again in a moment; `orbit node ls` shows what the nodes are busy with",
+            Self::UnknownConstellation { .. } => "`orbit constellation ls` lists them",
+            Self::ConstellationExists { name } => {
+                return Some(format!("`orbit constellation add {name} NODE` adds nodes to it"));
+            }
+            Self::OutsideJail { node, allowed, .. } => return Some(outside_hint(node, allowed)),
+            Self::OldTerm { .. } => {
+                "another Nucleus has taken over: `orbit status` tells which; run the command again"
+            }
+            Self::NotNucleus { .. } => {
+                "`orbit status` tells which node is the Nucleus; run the command again"
+            }
+            Self::TooMany { retry_after_s } => {
+                return Some(format!("wait {retry_after_s} s and run it again"));
+            }
+            Self::NoNucleus { .. } => {
+                "is `orbit node run` running on the Nucleus? `orbit status` tells more, `orbit doctor` looks for the cause"
+            }
+            Self::NotFounded => "`orbit node init` founds a grid, `orbit node join TOKEN` joins one",
+            Self::AlreadyFounded => "`orbit node ls` shows it; another --data-dir makes another node",
+            Self::OutOfRange { .. } => return None,
+            Self::Failed { node, .. } => return Some(format!("run `orbit doctor` on {node}")),
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl CertificateFault {
+    /// What to do about it.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Unreadable | Self::OtherKey => {
+                "run `orbit node leave` on the node, then join again with a line from `orbit token create`"
+            }
+            Self::Untrusted => {
+                "is this the right grid? Run `orbit token create` on one of its members and join with that line"
+            }
+            Self::Expired { .. } => {
+                "`orbit node run` asks the Nucleus for a new one; if the node's clock is wrong, set it (`timedatectl`)"
+            }
+            Self::NotYet { .. } => "set the clock on both machines (`timedatectl set-ntp true`)",
+            Self::Revoked => {
+                "to bring the node back, run `orbit token create` on a member and join with the new line"
+            }
+        }
+    }
+}
+
+fn outside_hint(node: &str, allowed: &[String]) -> String {
+    let add = format!("add it to allowed_paths in the star.toml of {node}");
+    match allowed.first() {
+        Some(path) => format!("{add}, or use a path below {path}"),
+        None => add,
+    }
+}
+
 /// A span of time for people: `42 s`, `3 min`, `5 h`, `2 d`.
 pub fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
@@ -231,3 +369,6 @@ fn seen(ago_ms: i64) -> String {
 fn listed(paths: &[String]) -> String {
     if paths.is_empty() { "none: it holds no files for the grid".to_owned() } else { paths.join(", ") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,3 +44,75 @@ impl<'de> Visitor<'de> for Bytes {
         Ok(bytes)
     }
 }
+
+/// For `#[serde(with = "crate::wire::bytes::fixed")]`: a `[u8; N]` as a CBOR byte string.
+pub mod fixed {
+    use super::{Bytes, Deserializer, Error, Serializer};
+
+    /// Writes a byte string.
+    pub fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    /// Reads a byte string of that length.
+    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        let bytes = deserializer.deserialize_byte_buf(Bytes)?;
+        let len = bytes.len();
+        bytes.try_into().map_err(|_| Error::custom(format_args!("{len} bytes instead of {N}")))
+    }
+}
+
+/// For `#[serde(with = "crate::wire::bytes::hashes")]`: a list of 32-byte hashes as one CBOR byte string.
+pub mod hashes {
+    use super::{Bytes, Deserializer, Error, Serializer};
+
+    /// Writes a byte string.
+    pub fn serialize<S: Serializer>(hashes: &[[u8; 32]], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(hashes.as_flattened())
+    }
+
+    /// Reads a byte string of whole hashes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<[u8; 32]>, D::Error> {
+        let bytes = deserializer.deserialize_byte_buf(Bytes)?;
+        let (hashes, rest) = bytes.as_chunks();
+        if rest.is_empty() { Ok(hashes.to_vec()) } else { Err(Error::custom("hashes of 32 bytes each")) }
+    }
+}
+
+/// For `#[serde(with = "crate::wire::bytes::chunks")]`: chunks as one CBOR byte string, 36 bytes each: `0` content hash,
+/// `32` length (u32, little endian).
+pub mod chunks {
+    use super::{Bytes, Deserializer, Error, Serializer};
+    use crate::chunk::Chunk;
+    use crate::hash::ContentHash;
+
+    const LEN: usize = ContentHash::LEN + 4;
+
+    /// Writes a byte string.
+    pub fn serialize<S: Serializer>(chunks: &[Chunk], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(chunks.len() * LEN);
+        for chunk in chunks {
+            bytes.extend_from_slice(chunk.hash.as_bytes());
+            bytes.extend_from_slice(&chunk.len.to_le_bytes());
+        }
+        serializer.serialize_bytes(&bytes)
+    }
+
+    /// Reads a byte string of whole records.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Chunk>, D::Error> {
+        let bytes = deserializer.deserialize_byte_buf(Bytes)?;
+        let (records, rest) = bytes.as_chunks::<LEN>();
+        let chunk = |record: &[u8; LEN]| {
+            let (hash, len) = record.split_first_chunk::<{ ContentHash::LEN }>()?;
+            let len = u32::from_le_bytes(len.try_into().ok()?);
+            Some(Chunk { hash: ContentHash::from_bytes(*hash), len })
+        };
+        let chunks = records.iter().map(chunk).collect::<Option<_>>();
+        chunks.filter(|_| rest.is_empty()).ok_or_else(|| Error::custom("chunk records of 36 bytes each"))
+    }
+}

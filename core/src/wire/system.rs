@@ -150,7 +150,13 @@ pub enum Reply {
     /// Some listings, packed ([`listing`](super::listing)).
     Listings(#[serde(with = "bytes")] Vec<u8>),
     /// A directory could not be read, wholly or in part; the scan goes on.
-    ScanFault(WireSystemError),
+    ScanFault {
+        /// The directory. What is wrong may lie in it.
+        #[serde(with = "bytes")]
+        directory: Vec<u8>,
+        /// What is wrong.
+        error: WireSystemError,
+    },
     /// End of a scan, or of a call that was stopped.
     Done,
     /// Metadata.
@@ -160,7 +166,7 @@ pub enum Reply {
     /// A hash.
     Hash(ContentHash),
     /// Some chunks, in order.
-    Chunks(Vec<Chunk>),
+    Chunks(#[serde(with = "bytes::chunks")] Vec<Chunk>),
     /// Extended attributes: names and values.
     Xattrs(Vec<(Octets, Octets)>),
     /// A range, or none.
@@ -170,7 +176,7 @@ pub enum Reply {
 impl Reply {
     /// Whether no more replies to the call follow.
     pub const fn ends(&self) -> bool {
-        !matches!(self, Self::Listings(_) | Self::ScanFault(_) | Self::Chunks(_))
+        !matches!(self, Self::Listings(_) | Self::ScanFault { .. } | Self::Chunks(_))
     }
 }
 
