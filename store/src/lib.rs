@@ -7,7 +7,8 @@
 //! ```text
 //!                 ┌ runs          what was started, how it ended        (newest 200)
 //!  JobsDb ────────┤ plans, steps  work in execution order, and its state
-//!  jobs.db        └ checkpoints   staged large files: verified length and chunks
+//!  jobs.db        ├ checkpoints   staged large files: verified length and chunks
+//!                 └ grid, metering  on a Nucleus: members, tokens, certificates …; what stars did
 //!
 //!  Universe ──────┬ files         (dev, ino, parameters) → identity, root
 //!  universe_v3.db └ chunks        … → chunk list in parts
@@ -25,10 +26,11 @@
 //!   it whole and replaces it.
 //! - SQLite has no page checksums and redb checks its own only in a full check, so rows that are acted upon carry a
 //!   CRC-32 of their own. A flipped bit is found when the row is read.
-//! - A checkpoint is on the disk when [`JobsDb::put_checkpoint`] returns. Everything else survives a killed
+//! - A checkpoint is on the disk when [`JobsDb::put_checkpoint`] returns, and a change of the grid when
+//!   [`JobsDb::store_changes`] does. Everything else survives a killed
 //!   process; a power cut may take back the last transactions, never half of one.
 //!
-//! # jobs.db, version 2
+//! # jobs.db, version 3
 //! `application_id` is `0x4F_52_42_4A` ("ORBJ"), the version is `user_version`; all tables are STRICT.
 //! A row's `crc` is CRC-32 (IEEE) over the named columns in order, each as its length (u64) and its bytes, integers
 //! as 8 bytes; everything little-endian. File times are an i64 of seconds and a u32 of nanoseconds.
@@ -41,6 +43,11 @@
 //! | `step_states` | plan, seq | state: 1 done, 2 failed; no row: pending | none |
 //! | `checkpoints` | destination_root, path | stage_name, identity (48 bytes), verified_len, chunk_count | all of them |
 //! | `checkpoint_parts` | checkpoint, first chunk | records: 36 bytes a chunk | checkpoint, first, records |
+//! | `grid` | kind, key | body: CBOR of [`Change`](orbit_core::grid::Change) | kind, key, body |
+//! | `metering` | node (16 bytes) | body: CBOR of [`Metering`](orbit_core::wire::pulse::Metering) | none: counters |
+//!
+//! Kinds of `grid`: 0 header, 1 authorities, 2 member (node id), 3 token (token id), 4 constellation (name),
+//! 5 revocation (serial).
 //!
 //! A file identity is `0` dev u64, `8` ino u64, `16` size u64, `24` mtime, `36` ctime; 48 bytes.
 //!

@@ -120,7 +120,7 @@ impl JobsDb {
         self.write("remove a checkpoint", |transaction| remove(transaction, destination_root, path))
     }
 
-    fn set_durability(&self, level: &str) -> Result<(), StoreError> {
+    pub(super) fn set_durability(&self, level: &str) -> Result<(), StoreError> {
         self.read("set the durability", |connection| {
             Ok(connection.pragma_update(None, "synchronous", level)?)
         })

@@ -68,6 +68,18 @@ const MIGRATIONS: &[&str] = &[
         records BLOB NOT NULL,
         PRIMARY KEY (checkpoint, first)
     ) STRICT, WITHOUT ROWID;",
+    // 3: the grid's records and the counters of its stars.
+    "CREATE TABLE grid (
+        kind INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        crc INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (kind, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE metering (
+        node BLOB PRIMARY KEY,
+        body BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The version this program writes.
