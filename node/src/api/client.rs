@@ -1,0 +1,206 @@
+//! [`ApiClient`]: asks this machine's daemon, and blocks until it has answered.
+//!
+//! Any node answers for the whole grid: its daemon passes on to the Nucleus what it cannot answer itself. So whoever
+//! asks speaks to one Unix socket in the data directory, and never to the network.
+
+mod error;
+mod star;
+
+pub use error::ClientError;
+pub use star::StarStream;
+
+use super::types::ApiError;
+use crate::remote::StarLink;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long a request may take; the daemon gives up earlier on what it asks of others.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Largest answer that is read, bytes: a grid of ten thousand nodes has room in it.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// How much of an answer that is no object of the API is shown, bytes.
+const MESSAGE_BYTES_MAX: usize = 300;
+
+/// A client of the daemon that runs for a data directory.
+#[derive(Clone, Debug)]
+pub struct ApiClient(Arc<Daemon>);
+
+/// Where the daemon is, and what drives the conversation with it.
+#[derive(Debug)]
+struct Daemon {
+    data_dir: PathBuf,
+    socket: PathBuf,
+    runtime: Runtime,
+    patience: Duration,
+}
+
+/// A part of a path: what a person wrote, so that it cannot be taken for more than one part.
+pub fn segment(written: &str) -> String {
+    utf8_percent_encode(written, NON_ALPHANUMERIC).to_string()
+}
+
+impl ApiClient {
+    /// Finds the daemon of a data directory.
+    pub fn connect(data_dir: &Path) -> Result<Self, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ClientError::Runtime)?;
+        let socket = data_dir.join("orbit.sock");
+        let daemon = Daemon { data_dir: data_dir.to_owned(), socket, runtime, patience: PATIENCE };
+        // Asked now, so that nobody is told late that nobody is there.
+        daemon.runtime.block_on(daemon.reach())?;
+        Ok(Self(Arc::new(daemon)))
+    }
+
+    /// `GET`. Parts of `path` that people wrote are made by [`segment`].
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.0.ask(Method::GET, path, Bytes::new())
+    }
+
+    /// `POST`.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.0.ask(Method::POST, path, json(body))
+    }
+
+    /// `PATCH`.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.0.ask(Method::PATCH, path, json(body))
+    }
+
+    /// `DELETE` of what the path names.
+    pub fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.0.ask(Method::DELETE, path, Bytes::new())
+    }
+
+    /// `DELETE` of a part of what the path names.
+    pub fn delete_from<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        self.0.ask(Method::DELETE, path, json(body))
+    }
+
+    /// A way to the files of a node, by its name or id.
+    pub fn star_link(&self, node: &str) -> Arc<dyn StarLink> {
+        self.star_link_until(node, Arc::default())
+    }
+
+    /// The same, whose streams fail once `stop` is set, even while they wait for an answer.
+    pub fn star_link_until(&self, node: &str, stop: Arc<AtomicBool>) -> Arc<dyn StarLink> {
+        let path = format!("/v1/nodes/{}/system", segment(node));
+        Arc::new(star::Link { daemon: Arc::clone(&self.0), path, stop })
+    }
+}
+
+fn json(body: &impl Serialize) -> Bytes {
+    serde_json::to_vec(body).expect("the API's objects are JSON").into()
+}
+
+impl Daemon {
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+        let answer = self.in_time(async {
+            let (mut sender, _driver) = self.converse().await?;
+            let response = sender.send_request(request(method, path, body)).await.map_err(ClientError::Http)?;
+            let status = response.status();
+            let body = body_of(response).await?;
+            if status.is_success() { Ok(body) } else { Err(failure(status, &body)) }
+        })?;
+        // "Nothing" is an empty body.
+        let answer = if answer.is_empty() { Bytes::from_static(b"null") } else { answer };
+        serde_json::from_slice(&answer).map_err(ClientError::Answer)
+    }
+
+    /// Asks for a path that becomes a byte stream.
+    fn upgrade(&self, path: &str, protocol: &str) -> Result<(UnixStream, Bytes), ClientError> {
+        self.in_time(async {
+            let (mut sender, _driver) = self.converse().await?;
+            let mut request = request(Method::GET, path, Bytes::new());
+            let protocol = protocol.parse().expect("a protocol's name can stand in a header");
+            request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, protocol);
+            let response = sender.send_request(request).await.map_err(ClientError::Http)?;
+            let status = response.status();
+            if status != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(failure(status, &body_of(response).await?));
+            }
+            let upgraded = hyper::upgrade::on(response).await.map_err(ClientError::Http)?;
+            let parts = upgraded.downcast::<TokioIo<UnixStream>>().expect("it is the stream it was made of");
+            Ok((parts.io.into_inner(), parts.read_buf))
+        })
+    }
+
+    fn in_time<T>(&self, work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+        // The timer needs the runtime when it is made, not only when it runs.
+        let in_time = self.runtime.block_on(async { tokio::time::timeout(self.patience, work).await });
+        in_time.unwrap_or(Err(ClientError::Timeout { patience: self.patience }))
+    }
+
+    /// Opens a conversation; it lasts as long as the second value.
+    async fn converse(&self) -> Result<(SendRequest<Full<Bytes>>, AbortOnDropHandle<()>), ClientError> {
+        let stream = TokioIo::new(self.reach().await?);
+        let (sender, connection) = http1::handshake(stream).await.map_err(ClientError::Http)?;
+        let driver = tokio::spawn(async move {
+            // What goes wrong is told to whoever waits for the answer, too.
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "the conversation with the daemon ended early");
+            }
+        });
+        Ok((sender, AbortOnDropHandle::new(driver)))
+    }
+
+    async fn reach(&self) -> Result<UnixStream, ClientError> {
+        let source = match UnixStream::connect(&self.socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(source) => source,
+        };
+        let data_dir = self.data_dir.clone();
+        if !data_dir.join("identity/membership.cbor").exists() {
+            return Err(ClientError::NotInGrid { data_dir });
+        }
+        Err(match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { data_dir },
+            _ => ClientError::Socket { socket: self.socket.clone(), source },
+        })
+    }
+}
+
+fn request(method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "orbit");
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    request.body(Full::new(body)).expect("paths are fixed text and segments")
+}
+
+async fn body_of(response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    match Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ClientError::TooLong { max: ANSWER_BYTES_MAX }),
+        Err(error) => Err(ClientError::Body(error)),
+    }
+}
+
+fn failure(status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ApiError>(body) {
+        Ok(error) => ClientError::Api(error),
+        Err(_) => {
+            let text = String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]).trim().to_owned();
+            ClientError::Status { status: status.as_u16(), text }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
