@@ -11,6 +11,7 @@
 //! Nothing outlives a grid: daemons are killed and namespaces removed when it is dropped, by a panic too. What a killed
 //! test run left is removed by the next.
 
+mod api;
 mod daemon;
 pub mod network;
 pub mod node;
