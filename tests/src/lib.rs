@@ -36,5 +36,6 @@ pub mod random;
 pub mod report;
 pub mod scene;
 pub mod snapshot;
+pub mod star;
 pub mod tree;
 pub mod wait;

@@ -37,7 +37,8 @@ async fn pass_on(node: &Node, mut request: Request) -> Handled<Response> {
         node.tasks.spawn(async move {
             if let (Ok(here), Ok(there)) = tokio::join!(here, there) {
                 // Whichever side ends first ends both; what went wrong is known to the side that waits for data.
-                let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(here), &mut TokioIo::new(there)).await;
+                let copied =
+                    tokio::io::copy_bidirectional(&mut TokioIo::new(here), &mut TokioIo::new(there)).await;
                 tracing::debug!(?copied, "a session was passed on");
             }
         });

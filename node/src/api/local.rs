@@ -13,10 +13,7 @@ use orbit_core::grid::Refusal;
 use std::sync::Arc;
 
 pub(crate) fn router(node: &Arc<Node>) -> Router {
-    Router::new()
-        .route("/v1/node", get(show))
-        .route("/v1/leave", post(leave))
-        .with_state(Arc::clone(node))
+    Router::new().route("/v1/node", get(show)).route("/v1/leave", post(leave)).with_state(Arc::clone(node))
 }
 
 async fn show(State(node): State<Arc<Node>>) -> Handled<Json<ThisNode>> {
@@ -30,7 +27,9 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
     let counters = node.mesh.counters();
     let nucleus = match &*node.link.borrow() {
         LinkState::Own => Some(standing.name.clone()),
-        LinkState::Connected(peer) => node.mesh.peers().iter().find(|link| link.peer == *peer).map(|link| link.node.to_string()),
+        LinkState::Connected(peer) => {
+            node.mesh.peers().iter().find(|link| link.peer == *peer).map(|link| link.node.to_string())
+        }
         LinkState::Searching(_) | LinkState::Refused(_) => None,
     };
     let trouble = match &*node.link.borrow() {
@@ -38,7 +37,8 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
         LinkState::Refused(refusal) => Some(refusal.to_string()),
         LinkState::Own | LinkState::Connected(_) => None,
     };
-    let dropped = counters.dropped.iter().map(|(name, count)| Counter { name: (*name).to_owned(), count: *count });
+    let dropped =
+        counters.dropped.iter().map(|(name, count)| Counter { name: (*name).to_owned(), count: *count });
     Ok(ThisNode {
         id: membership.node.to_string(),
         name: standing.name,

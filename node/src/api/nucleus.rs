@@ -3,11 +3,11 @@
 use super::error::ApiFailure;
 use super::server::{Handled, HandledResponse};
 use super::types::{
-    AuthorityView, ConstellationView, NodeList, NodePatch, NodeView, ReachView, StatusView, TokenCreated, TokenRequest,
-    TokenView,
+    AuthorityView, ConstellationView, NodeList, NodePatch, NodeView, ReachView, StatusView, TokenCreated,
+    TokenRequest, TokenView,
 };
-use crate::daemon::reach::dial_back;
 use crate::daemon::Node;
+use crate::daemon::reach::dial_back;
 use crate::nucleus::{Nucleus, relay, views};
 use crate::standalone::state::now_ms;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -115,7 +115,7 @@ async fn reach(State(node): Shared, Path(name): Path<String>) -> Handled<Json<Re
     let record = found(nucleus(&node)?, &name)?;
     let tried = record.profile.addresses.clone();
     let reached = match peer_id_of(&record.key) {
-        Some(peer) => dial_back(peer, &tried).await,
+        Some(peer) => dial_back(&node.mesh, peer, &tried).await,
         None => Vec::new(),
     };
     Ok(Json(ReachView { tried, reached }))
@@ -126,7 +126,8 @@ async fn system(State(node): Shared, Path(name): Path<String>, mut request: Requ
     let record = found(nucleus(&node)?, &name)?;
     let asked = request.headers().get(header::UPGRADE).is_some_and(|value| value == SYSTEM_PROTOCOL);
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().filter(|_| asked);
-    let upgrade = upgrade.ok_or_else(|| ApiFailure::usage(format!("this path wants `Upgrade: {SYSTEM_PROTOCOL}`")))?;
+    let upgrade =
+        upgrade.ok_or_else(|| ApiFailure::usage(format!("this path wants `Upgrade: {SYSTEM_PROTOCOL}`")))?;
     let way = relay::open(&node, nucleus(&node)?, &record).await?;
     let task = node.tasks.clone();
     task.spawn(async move {
@@ -189,7 +190,8 @@ async fn create_token(State(node): Shared, Json(wish): Json<TokenRequest>) -> Ha
 }
 
 async fn remove_token(State(node): Shared, Path(id): Path<String>) -> Handled<()> {
-    let token: TokenId = id.parse().map_err(|error: orbit_core::ids::BadId| ApiFailure::usage(error.to_string()))?;
+    let token: TokenId =
+        id.parse().map_err(|error: orbit_core::ids::BadId| ApiFailure::usage(error.to_string()))?;
     nucleus(&node)?.ledger.execute(Command::RemoveToken { token }).await?;
     Ok(())
 }
@@ -203,9 +205,11 @@ async fn list_constellations(State(node): Shared) -> Handled<Json<Vec<Constellat
 
 fn constellation(nucleus: &Nucleus, name: &str) -> Handled<Json<ConstellationView>> {
     let view = nucleus.ledger.with(|state| {
-        state.constellation(name).map(|found| views::constellation_view(state, found))
-    })?;
-    Ok(Json(view))
+        let found = state.constellations().find(|found| found.name == name)?;
+        Some(views::constellation_view(state, found))
+    });
+    view.map(Json)
+        .ok_or_else(|| Refusal::UnknownConstellation { name: name.to_owned(), nearest: None }.into())
 }
 
 async fn create_constellation(

@@ -123,7 +123,10 @@ impl Config {
         let listen = if listen.is_empty() { default_listen() } else { listen.to_vec() };
         for address in &listen {
             if address.parse::<orbit_mesh::Multiaddr>().is_err() {
-                return Err(DaemonError::Address { address: address.clone(), reason: "it is no multiaddress".to_owned() });
+                return Err(DaemonError::Address {
+                    address: address.clone(),
+                    reason: "it is no multiaddress".to_owned(),
+                });
             }
         }
         Ok(Self { name, allowed_paths, listen, mdns, via: Vec::new() })
@@ -131,7 +134,8 @@ impl Config {
 
     /// Reads `star.toml`.
     pub fn load(path: &Path) -> Result<Self, DaemonError> {
-        let refused = |error: ConfigError| DaemonError::Config { path: path.to_owned(), source: Box::new(error) };
+        let refused =
+            |error: ConfigError| DaemonError::Config { path: path.to_owned(), source: Box::new(error) };
         let read = || -> Result<String, ConfigError> {
             if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
                 return Err(ConfigError::Large);
@@ -154,7 +158,8 @@ impl Config {
         if let Some(relative) = paths.iter().find(|path| !path.is_absolute()) {
             return Err(ConfigError::Relative(relative.clone()));
         }
-        if let Some(bad) = raw.mesh.listen.iter().find(|text| text.parse::<orbit_mesh::Multiaddr>().is_err()) {
+        if let Some(bad) = raw.mesh.listen.iter().find(|text| text.parse::<orbit_mesh::Multiaddr>().is_err())
+        {
             return Err(ConfigError::Listen(bad.clone()));
         }
         Ok(Self {

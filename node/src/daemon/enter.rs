@@ -10,8 +10,8 @@ use super::data_dir::{DataDir, Membership};
 use super::error::DaemonError;
 use super::lookup::resolve;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::{JoinToken, Refusal};
 use orbit_core::grid::refusal::CertificateFault;
+use orbit_core::grid::{JoinToken, Refusal};
 use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::net::{Limits, Mesh, MeshConfig, MeshEvent};
@@ -77,20 +77,14 @@ pub fn join(data_dir: &Path, options: &JoinOptions) -> Result<Joined, DaemonErro
     if options.allow.is_empty() && !options.no_files {
         return Err(DaemonError::NoPaths);
     }
-    let mut config = Config::for_new_node(
-        options.name.as_deref(),
-        &options.allow,
-        &options.listen,
-        !options.no_mdns,
-    )?;
+    let mut config =
+        Config::for_new_node(options.name.as_deref(), &options.allow, &options.listen, !options.no_mdns)?;
     config.via = options.via.iter().cloned().collect();
     home.create()?;
     let _lock = home.lock()?;
     let key = home.key_or_new()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(DaemonError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DaemonError::Runtime)?;
     let (enrolled, via) = runtime.block_on(enter(&home, key, &token, &config))?;
     config.name.clone_from(&enrolled.name);
     config.save(&home.star_toml())?;
@@ -144,12 +138,7 @@ async fn enter(
             return Err(error);
         }
     };
-    let enrol = Enrol {
-        token: token.id,
-        secret: token.secret.to_vec(),
-        request,
-        name: config.name.clone(),
-    };
+    let enrol = Enrol { token: token.id, secret: token.secret.to_vec(), request, name: config.name.clone() };
     let answer = mesh.join(peer, JoinRequest::Enrol(enrol)).await;
     mesh.shutdown().await;
     match answer? {
@@ -199,7 +188,9 @@ fn is_of_grid(hello: &Hello, peer: PeerId, token: &JoinToken) -> Result<(), Stra
     match verify(now_ms()) {
         Ok(_) => Ok(()),
         // Would it hold by the other side's clock? Then it is ours, or its, that is wrong.
-        Err(CertificateFault::NotYet { .. } | CertificateFault::Expired { .. }) if verify(hello.now_ms).is_ok() => {
+        Err(CertificateFault::NotYet { .. } | CertificateFault::Expired { .. })
+            if verify(hello.now_ms).is_ok() =>
+        {
             Err(Stranger::Clock(now_ms() - hello.now_ms))
         }
         Err(_) => Err(Stranger::Other),
@@ -281,7 +272,8 @@ impl Seen {
             let list: Vec<&str> = self.unreachable.iter().map(String::as_str).collect();
             return DaemonError::NoGridFound {
                 reason: format!("mDNS showed a node at {}, but it could not be reached", list.join(", ")),
-                fix: "let TCP port 4001 through the firewall there, or name another node with --via HOST".to_owned(),
+                fix: "let TCP port 4001 through the firewall there, or name another node with --via HOST"
+                    .to_owned(),
             };
         }
         if !self.others.is_empty() {

@@ -1,12 +1,13 @@
 //! [`DaemonError`]: why a node does not found, join or run.
 
+use crate::api::error::{code_of, hint_of};
 use crate::api::types::ErrorCode;
+use crate::nucleus::ledger::LedgerError;
 use orbit_core::grid::{Refusal, TokenError};
 use orbit_core::wire::WireError;
 use orbit_mesh::key::KeyError;
 use orbit_mesh::net::{AskError, ConnectError, MeshError};
 use orbit_mesh::pki::PkiError;
-use orbit_store::StoreError;
 use std::io;
 use std::path::PathBuf;
 
@@ -51,7 +52,9 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// A name that no node can have.
-    #[error("`{name}` is no name: two to 63 letters, digits, `-`, `_` or `.`, beginning with a letter or digit")]
+    #[error(
+        "`{name}` is no name: two to 63 letters, digits, `-`, `_` or `.`, beginning with a letter or digit"
+    )]
     BadName {
         /// The name.
         name: String,
@@ -111,9 +114,9 @@ pub enum DaemonError {
     /// A certificate cannot be made or read.
     #[error("cannot use the grid's certificates")]
     Pki(#[from] PkiError),
-    /// A database failed.
+    /// The grid's records cannot be read or changed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(LedgerError),
     /// A file of the data directory is damaged.
     #[error("{} is damaged", path.display())]
     Damaged {
@@ -145,6 +148,16 @@ pub enum DaemonError {
     },
 }
 
+/// A refusal stays one.
+impl From<LedgerError> for DaemonError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Refused(refusal) => Self::Refused(refusal),
+            error => Self::Ledger(error),
+        }
+    }
+}
+
 impl DaemonError {
     /// Wraps an I/O error on a file of the data directory.
     pub fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
@@ -155,11 +168,20 @@ impl DaemonError {
     /// What kind of failure; decides the exit code.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::AlreadyInGrid { .. } | Self::AlreadyRunning { .. } | Self::Clock { .. } | Self::OtherGrid { .. } => ErrorCode::Refused,
-            Self::Token(_) | Self::NoPaths | Self::BadName { .. } | Self::Config { .. } | Self::Address { .. } => ErrorCode::Usage,
-            Self::AllowedPath { source, .. } if source.kind() == io::ErrorKind::NotFound => ErrorCode::NotFound,
+            Self::AlreadyInGrid { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::Clock { .. }
+            | Self::OtherGrid { .. } => ErrorCode::Refused,
+            Self::Token(_)
+            | Self::NoPaths
+            | Self::BadName { .. }
+            | Self::Config { .. }
+            | Self::Address { .. } => ErrorCode::Usage,
+            Self::AllowedPath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorCode::NotFound
+            }
             Self::NotInGrid { .. } | Self::NoGridFound { .. } | Self::Ask(_) => ErrorCode::Unreachable,
-            Self::Refused(refusal) | Self::Connect(ConnectError::Refused(refusal)) => refusal_code(refusal),
+            Self::Refused(refusal) | Self::Connect(ConnectError::Refused { refusal, .. }) => code_of(refusal),
             Self::Connect(_) => ErrorCode::Unreachable,
             _ => ErrorCode::Failed,
         }
@@ -180,19 +202,11 @@ impl DaemonError {
             Self::NoGridFound { fix, .. } => fix.clone(),
             Self::Clock { .. } => "set it (for example `timedatectl set-ntp true`) and join again".to_owned(),
             Self::OtherGrid { .. } => "give the address of a node of the grid that made the token".to_owned(),
-            Self::Refused(refusal) | Self::Connect(ConnectError::Refused(refusal)) => return refusal_hint(refusal),
+            Self::Refused(refusal) | Self::Connect(ConnectError::Refused { refusal, .. }) => return hint_of(refusal),
             Self::Connect(_) | Self::Ask(_) => "is `orbit node run` running there, and does a firewall let TCP port 4001 through?".to_owned(),
             Self::Mesh(_) => "another program has the port: change `listen` under [mesh] in star.toml, or stop it".to_owned(),
             _ => return None,
         };
         Some(hint)
     }
-}
-
-pub(crate) fn refusal_code(refusal: &Refusal) -> ErrorCode {
-    crate::api::error::code_of(refusal)
-}
-
-pub(crate) fn refusal_hint(refusal: &Refusal) -> Option<String> {
-    crate::api::error::hint_of(refusal)
 }

@@ -5,10 +5,17 @@ use crate::api::server::MemberStreams;
 use orbit_core::grid::{Refusal, Role};
 use orbit_core::ids::PeerKey;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
+use orbit_core::wire::encode;
 use orbit_core::wire::join::{JoinReply, JoinRequest};
+use orbit_core::wire::system::Reply;
 use orbit_mesh::net::{Member, MeshEvent, MeshStream, Protocol};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::Receiver;
+
+/// How long a refusal may take to be sent.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands out events until the mesh ends. Each is answered by a task of its own; how many there can be is bounded by the
 /// mesh, which counts streams and questions for each peer.
@@ -33,7 +40,7 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
             }
             MeshEvent::Opened { from, protocol: Protocol::Pulse, stream } => {
                 let task = node.tasks.clone();
-                task.spawn(async move { crate::nucleus::pulse::serve(&node, from, stream).await });
+                task.spawn(crate::nucleus::pulse::serve(node, from, stream));
             }
             MeshEvent::Opened { from, protocol: Protocol::Api, stream } => api.offer(from, stream),
         }
@@ -92,10 +99,12 @@ async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlRe
     match request {
         ControlRequest::Renew { request } => nucleus.renew(node, from, &request).await,
         ControlRequest::ForwardEnrol { key, enrol } => enrolled(nucleus.enrol(node, key, enrol).await),
-        ControlRequest::ForwardReEnrol { key, request } => enrolled(nucleus.re_enrol(node, key, &request).await),
-        ControlRequest::DialBack { addresses } => {
-            ControlReply::DialledBack { reached: super::reach::dial_back(from.peer, &addresses).await }
+        ControlRequest::ForwardReEnrol { key, request } => {
+            enrolled(nucleus.re_enrol(node, key, &request).await)
         }
+        ControlRequest::DialBack { addresses } => ControlReply::DialledBack {
+            reached: super::reach::dial_back(&node.mesh, from.peer, &addresses).await,
+        },
     }
 }
 
@@ -103,11 +112,23 @@ async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlRe
 async fn serve_system(node: &Node, from: &Member, stream: MeshStream) {
     let name = node.standing().name;
     if from.role != Role::Nucleus || !from.is_nucleus {
-        node.star.refuse(stream, Refusal::NotNucleus { node: name }).await;
+        refuse(stream, Refusal::NotNucleus { node: name }).await;
     } else if from.fence < node.fence() {
         let (theirs, ours) = (from.fence.term, node.fence().term);
-        node.star.refuse(stream, Refusal::OldTerm { node: name, theirs, ours }).await;
+        refuse(stream, Refusal::OldTerm { node: name, theirs, ours }).await;
     } else {
         node.star.serve(stream).await;
+    }
+}
+
+/// Says why, and closes the stream. Whoever does not listen for the reason learns it by the end.
+async fn refuse(mut stream: MeshStream, refusal: Refusal) {
+    let frame = crate::nucleus::pulse::frame(&encode(&Reply::Refused(refusal)));
+    let told = async {
+        stream.write_all(&frame).await?;
+        stream.shutdown().await
+    };
+    if !matches!(tokio::time::timeout(REFUSAL_PATIENCE, told).await, Ok(Ok(()))) {
+        tracing::debug!("a refusal was not taken");
     }
 }

@@ -56,12 +56,8 @@ pub(super) const FIRST_FENCE: Fence = Fence { epoch: 1, term: 1 };
 pub fn init(data_dir: &Path, options: &InitOptions) -> Result<Founded, DaemonError> {
     let home = DataDir::new(data_dir);
     home.refuse_if_member()?;
-    let config = Config::for_new_node(
-        options.name.as_deref(),
-        &options.allow,
-        &options.listen,
-        !options.no_mdns,
-    )?;
+    let config =
+        Config::for_new_node(options.name.as_deref(), &options.allow, &options.listen, !options.no_mdns)?;
     let grid_name = options.grid_name.clone().unwrap_or_else(|| "home".to_owned());
     if !orbit_core::endpoint::is_node_name(grid_name.as_bytes()) {
         return Err(DaemonError::BadName { name: grid_name });
@@ -105,7 +101,12 @@ fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Res
             authority::grant(grid, node, Role::Nucleus, now, authority::LIFETIME_MS),
         )?;
         let command = Command::Found {
-            header: GridHeader { id: grid, name: grid_name.to_owned(), epoch: FIRST_FENCE.epoch, created_ms: now },
+            header: GridHeader {
+                id: grid,
+                name: grid_name.to_owned(),
+                epoch: FIRST_FENCE.epoch,
+                created_ms: now,
+            },
             anchor: Anchor {
                 der: authority.certificate().der().to_vec(),
                 cross_signed: Vec::new(),
@@ -123,18 +124,24 @@ fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Res
                 profile: Profile::default(),
             },
         };
-        ledger.execute_blocking(command).map_err(crate::nucleus::membership::ledger_error)?;
+        ledger.execute_blocking(command)?;
     }
     ledger.with(|state| {
         let header = state.header().ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
         // An earlier attempt may have been cut off after this point: its key is in the data directory still.
-        let node = state.node_by_key(key.key()).ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
+        let node = state
+            .node_by_key(key.key())
+            .ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
         Ok(Membership {
             grid: header.id,
             grid_name: header.name.clone(),
             node: node.id,
             certificate: node.certificate.der.clone(),
-            anchors: state.anchors().iter().map(|anchor| orbit_core::wire::bytes::Octets(anchor.der.clone())).collect(),
+            anchors: state
+                .anchors()
+                .iter()
+                .map(|anchor| orbit_core::wire::bytes::Octets(anchor.der.clone()))
+                .collect(),
             revoked: Vec::new(),
             nuclei: Vec::new(),
             fence: FIRST_FENCE,

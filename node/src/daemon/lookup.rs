@@ -14,7 +14,8 @@ pub(super) async fn resolve(written: &str) -> Result<Vec<Multiaddr>, DaemonError
         let address = written.parse::<Multiaddr>().map_err(|error| refused(error.to_string()))?;
         return Ok(vec![address]);
     }
-    let (host, port) = split(written).ok_or_else(|| refused("it is neither a name nor an address".to_owned()))?;
+    let (host, port) =
+        split(written).ok_or_else(|| refused("it is neither a name nor an address".to_owned()))?;
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![multiaddr(SocketAddr::new(ip, port))]);
     }
@@ -80,12 +81,19 @@ mod tests {
         ] {
             assert_eq!(resolved(written), Ok(vec![multiaddr.to_owned()]), "{written}");
         }
-        assert!(resolved("localhost:4001").expect("every machine knows itself").iter().all(|a| a.ends_with("/tcp/4001")));
+        assert!(
+            resolved("localhost:4001")
+                .expect("every machine knows itself")
+                .iter()
+                .all(|a| a.ends_with("/tcp/4001"))
+        );
     }
 
     #[test]
     fn what_is_no_address_is_told() {
-        for written in ["", ":4001", "host:port", "host:99999", "[::1", "[host]:1", "a b", "/ip4/x", "http://a"] {
+        for written in
+            ["", ":4001", "host:port", "host:99999", "[::1", "[host]:1", "a b", "/ip4/x", "http://a"]
+        {
             let error = resolved(written).expect_err(written);
             assert!(error.contains(&format!("the address {written}")), "{error}");
         }

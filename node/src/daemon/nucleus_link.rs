@@ -97,12 +97,16 @@ async fn find(node: &Node) -> Result<PeerLink, LinkError> {
                     return Ok(link);
                 }
             }
-            Err(ConnectError::Refused(refusal)) => return Err(refused(node, refusal).await),
+            Err(ConnectError::Refused { refusal, .. }) => return Err(refused(node, refusal).await),
             Err(error) => last = Some(error),
         }
     }
     tried.dedup();
-    let tried = if tried.is_empty() { "no address: none is known, and mDNS shows none".to_owned() } else { tried.join(", ") };
+    let tried = if tried.is_empty() {
+        "no address: none is known, and mDNS shows none".to_owned()
+    } else {
+        tried.join(", ")
+    };
     Err(LinkError::NotFound { tried, source: last })
 }
 
@@ -112,7 +116,12 @@ async fn refused(node: &Node, refusal: Refusal) -> LinkError {
         for (peer, _) in candidates(node).await {
             let Some(peer) = peer else { continue };
             match super::renewal::re_enrol(node, peer).await {
-                Ok(()) => return LinkError::NotFound { tried: "a new certificate was issued".to_owned(), source: None },
+                Ok(()) => {
+                    return LinkError::NotFound {
+                        tried: "a new certificate was issued".to_owned(),
+                        source: None,
+                    };
+                }
                 Err(error) => tracing::warn!(error = chain(&error), "cannot get a new certificate"),
             }
         }
@@ -125,10 +134,15 @@ async fn candidates(node: &Node) -> Vec<(Option<PeerId>, Vec<Multiaddr>)> {
     let discovered = node.mesh.discovered();
     for nucleus in node.membership().nuclei {
         let Some(peer) = peer_id_of(&nucleus.key) else { continue };
-        let mut addresses: Vec<Multiaddr> =
-            discovered.iter().filter(|(found, _)| *found == peer).flat_map(|(_, found)| found.clone()).collect();
+        let mut addresses: Vec<Multiaddr> = discovered
+            .iter()
+            .filter(|(found, _)| *found == peer)
+            .flat_map(|(_, found)| found.clone())
+            .collect();
         let known = nucleus.addresses.iter().filter_map(|address| address.parse().ok());
-        addresses.extend(known.filter(|address: &Multiaddr| !discovered.iter().any(|(_, found)| found.contains(address))));
+        addresses.extend(
+            known.filter(|address: &Multiaddr| !discovered.iter().any(|(_, found)| found.contains(address))),
+        );
         if !addresses.is_empty() {
             candidates.push((Some(peer), addresses));
         }
@@ -161,7 +175,8 @@ async fn hold(node: &Node, nucleus: &PeerLink, meter: &mut LoadMeter) -> Result<
         }
     }));
     loop {
-        let patience = talk.sent_at.map_or(ANSWER_PATIENCE, |at| ANSWER_PATIENCE.saturating_sub(at.elapsed()));
+        let patience =
+            talk.sent_at.map_or(ANSWER_PATIENCE, |at| ANSWER_PATIENCE.saturating_sub(at.elapsed()));
         tokio::select! {
             _ = beat.tick() => send_pulse(node, &mut outgoing, &mut talk, meter).await?,
             reply = replied.recv() => match reply {

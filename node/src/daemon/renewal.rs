@@ -9,7 +9,7 @@ use orbit_core::grid::Refusal;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
 use orbit_core::wire::join::{JoinReply, JoinRequest};
 use orbit_mesh::PeerId;
-use orbit_mesh::pki::{MemberCertificate, SigningRequest};
+use orbit_mesh::pki::{BACKDATE_MS, MemberCertificate, SigningRequest};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,9 +46,10 @@ pub(super) async fn keep(node: Arc<Node>) {
 
 /// Time until two thirds of its life are over, spread by up to a tenth so that nodes do not come together.
 fn due_in(certificate: &MemberCertificate, now_ms: i64) -> Duration {
-    let life = certificate.not_after_ms - certificate.not_before_ms;
+    let issued = certificate.not_before_ms + BACKDATE_MS;
+    let life = certificate.not_after_ms - issued;
     let spread = i64::from(certificate.serial.as_bytes()[1]) * (life / 10) / 255;
-    let due = certificate.not_before_ms + life * 2 / 3 - spread;
+    let due = issued + life * 2 / 3 - spread;
     Duration::from_millis(u64::try_from(due - now_ms).unwrap_or(0))
 }
 
@@ -104,7 +105,7 @@ mod tests {
             key: PeerKey::from_bytes([3; 32]),
             role: Role::Star,
             serial: Serial::from_bytes(serial),
-            not_before_ms: 1_000_000,
+            not_before_ms: 1_000_000 - BACKDATE_MS,
             not_after_ms: 1_000_000 + 90_000,
         }
     }

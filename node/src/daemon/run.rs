@@ -9,7 +9,7 @@ use crate::api::server::ApiServer;
 use crate::api::types::ThisNode;
 use crate::nucleus::Nucleus;
 use crate::nucleus::authority::LIFETIME_MS;
-use crate::star::{StarService, StarServiceConfig};
+use crate::star::{StarLimits, StarService, StarServiceConfig};
 use orbit_core::grid::Role;
 use orbit_mesh::net::{Limits, Mesh, MeshConfig};
 use orbit_mesh::pki::MemberCertificate;
@@ -44,7 +44,11 @@ impl Default for RunOptions {
 
 /// Runs the node of `data_dir` until `stop` is set. `ready` is called once, when the node listens, answers its API and,
 /// unless it is the Nucleus, has begun to look for it. Blocks.
-pub fn run(data_dir: &Path, stop: &Arc<AtomicBool>, ready: &mut dyn FnMut(&ThisNode)) -> Result<(), DaemonError> {
+pub fn run(
+    data_dir: &Path,
+    stop: &Arc<AtomicBool>,
+    ready: &mut dyn FnMut(&ThisNode),
+) -> Result<(), DaemonError> {
     run_with(data_dir, RunOptions::default(), stop, ready)
 }
 
@@ -82,10 +86,10 @@ pub fn run_with(
         let (mesh, events) = Mesh::start(mesh_config, Some(identity(&membership, is_nucleus)?)).await?;
         let star = StarService::new(StarServiceConfig {
             name: config.name.clone(),
-            allowed_paths: config.allowed_paths.clone(),
+            allowed: config.allowed_paths.clone(),
             data_dir: home.path().to_owned(),
             fence: membership.fence,
-            ..StarServiceConfig::default()
+            limits: StarLimits::default(),
         });
         let cancel = CancellationToken::new();
         let node = Node::new(home.clone(), config, options, mesh, star, nucleus, membership, cancel.clone());

@@ -21,7 +21,6 @@ use tokio_util::task::TaskTracker;
 const ROUND_TRIPS_KEPT: usize = 1024;
 
 /// A running node.
-#[derive(Debug)]
 pub struct Node {
     pub(crate) home: DataDir,
     pub(crate) config: Config,
@@ -76,7 +75,11 @@ impl Node {
         membership: Membership,
         stop: CancellationToken,
     ) -> Self {
-        let link = if nucleus.is_some() { LinkState::Own } else { LinkState::Searching("it has just started".into()) };
+        let link = if nucleus.is_some() {
+            LinkState::Own
+        } else {
+            LinkState::Searching("it has just started".into())
+        };
         let standing = Standing { name: config.name.clone(), is_draining: false, clock_ahead_ms: None };
         Self {
             home,
@@ -120,7 +123,10 @@ impl Node {
     /// Changes what is kept of the grid: on disk first, then in the mesh, which cuts off who is revoked by it.
     ///
     /// Not to be cancelled between the two; a node that stops there has the newer state on disk.
-    pub(crate) async fn change_membership(&self, change: impl FnOnce(&mut Membership)) -> Result<(), DaemonError> {
+    pub(crate) async fn change_membership(
+        &self,
+        change: impl FnOnce(&mut Membership),
+    ) -> Result<(), DaemonError> {
         let next = {
             let mut membership = lock(&self.membership);
             let mut next = membership.clone();
@@ -166,7 +172,9 @@ impl Node {
     pub(crate) fn round_trips(&self) -> Option<Percentiles> {
         let mut sorted: Vec<u32> = lock(&self.round_trips).iter().copied().collect();
         sorted.sort_unstable();
-        let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().checked_sub(1)?)).copied();
+        let at = |share: usize| {
+            sorted.get((sorted.len() * share / 100).min(sorted.len().checked_sub(1)?)).copied()
+        };
         Some(Percentiles {
             count: sorted.len() as u64,
             p50_us: at(50)?.into(),

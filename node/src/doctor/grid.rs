@@ -25,19 +25,28 @@ pub(super) fn examine(data_dir: &Path, found: &mut dyn FnMut(Finding)) -> bool {
             return false;
         }
         Err(error) => {
-            found(Finding::fail("grid", chain(&error), "join again: remove the file, then orbit node join TOKEN"));
+            found(Finding::fail(
+                "grid",
+                chain(&error),
+                "join again: remove the file, then orbit node join TOKEN",
+            ));
             return false;
         }
     };
     match Config::load(&home.star_toml()) {
         Ok(config) => allowed(&config, found),
-        Err(error) => found(Finding::fail("configuration", chain(&error), "correct star.toml; docs/cli.md shows one")),
+        Err(error) => {
+            found(Finding::fail("configuration", chain(&error), "correct star.toml; docs/cli.md shows one"))
+        }
     }
     match MemberCertificate::parse(&membership.certificate) {
         Ok(certificate) => found(certificate_age(&certificate, now_ms())),
-        Err(error) => found(Finding::fail("certificate", chain(&error), "remove this node elsewhere and join again")),
+        Err(error) => {
+            found(Finding::fail("certificate", chain(&error), "remove this node elsewhere and join again"))
+        }
     }
-    let asked = ApiClient::connect(data_dir).and_then(|client| Ok((client.get::<ThisNode>("/v1/node")?, client)));
+    let asked =
+        ApiClient::connect(data_dir).and_then(|client| Ok((client.get::<ThisNode>("/v1/node")?, client)));
     match asked {
         Ok((this, client)) => {
             connected(&this, found);
@@ -98,12 +107,21 @@ fn connected(this: &ThisNode, found: &mut dyn FnMut(Finding)) {
             format!("{name} is not connected to the Nucleus of grid {}: {trouble}", this.grid.name),
             "look whether `orbit node run` runs on the Nucleus, and whether TCP port 4001 gets through",
         )),
-        (None, true) => found(Finding::ok("nucleus", format!("{name} is the Nucleus of grid {}", this.grid.name))),
+        (None, true) => {
+            found(Finding::ok("nucleus", format!("{name} is the Nucleus of grid {}", this.grid.name)))
+        }
         (None, false) => {
             let rtt = this.heartbeat_rtt.map_or_else(String::new, |rtt| {
-                format!("; heartbeats take {:.1} ms, 99 of 100 below {:.1} ms", ms(rtt.p50_us), ms(rtt.p99_us))
+                format!(
+                    "; heartbeats take {:.1} ms, 99 of 100 below {:.1} ms",
+                    ms(rtt.p50_us),
+                    ms(rtt.p99_us)
+                )
             });
-            found(Finding::ok("nucleus", format!("{name} is connected to the Nucleus of grid {}{rtt}", this.grid.name)));
+            found(Finding::ok(
+                "nucleus",
+                format!("{name} is connected to the Nucleus of grid {}{rtt}", this.grid.name),
+            ));
         }
     }
     if let Some(ahead) = this.clock_ahead_ms {
@@ -123,7 +141,7 @@ fn ms(micros: u64) -> f64 {
 
 fn reachable(client: &ApiClient, this: &ThisNode, found: &mut dyn FnMut(Finding)) {
     let subject = "reachability";
-    match client.post::<(), ReachView>(&format!("/v1/nodes/{}/reach", this.id), &()) {
+    match client.post::<ReachView>(&format!("/v1/nodes/{}/reach", this.id), &()) {
         Ok(reach) if reach.reached.is_empty() => {
             let tried = if reach.tried.is_empty() { "no address".to_owned() } else { reach.tried.join(", ") };
             found(Finding::warn(
@@ -132,8 +150,13 @@ fn reachable(client: &ApiClient, this: &ThisNode, found: &mut dyn FnMut(Finding)
                 "let TCP port 4001 in through the firewall; scans and hashes work all the same",
             ));
         }
-        Ok(reach) => found(Finding::ok(subject, format!("the Nucleus reaches this node at {}", reach.reached.join(", ")))),
-        Err(error) => found(Finding::warn(subject, chain(&error), "ask again when the Nucleus answers: orbit status")),
+        Ok(reach) => found(Finding::ok(
+            subject,
+            format!("the Nucleus reaches this node at {}", reach.reached.join(", ")),
+        )),
+        Err(error) => {
+            found(Finding::warn(subject, chain(&error), "ask again when the Nucleus answers: orbit status"))
+        }
     }
 }
 
@@ -155,9 +178,13 @@ mod tests {
             not_before_ms: 0,
             not_after_ms: 600_000,
         };
-        for (now, level) in
-            [(-1, Level::Fail), (0, Level::Ok), (500_000, Level::Ok), (500_001, Level::Warn), (600_000, Level::Warn)]
-        {
+        for (now, level) in [
+            (-1, Level::Fail),
+            (0, Level::Ok),
+            (500_000, Level::Ok),
+            (500_001, Level::Warn),
+            (600_000, Level::Warn),
+        ] {
             assert_eq!(certificate_age(&certificate, now).level, level, "at {now}");
         }
     }

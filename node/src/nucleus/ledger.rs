@@ -27,6 +27,9 @@ pub enum LedgerError {
     /// It could not be stored; nothing changed.
     #[error(transparent)]
     Store(Arc<StoreError>),
+    /// It has no thread to write.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// The ledger was closed.
     #[error("the node is shutting down")]
     Closed,
@@ -51,22 +54,22 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the grid's records in `jobs.db`; an empty state if there are none.
-    pub fn open(jobs_db: &Path) -> Result<Self, StoreError> {
-        let jobs = JobsDb::open(jobs_db)?;
-        let state = Arc::new(RwLock::new(jobs.load_grid()?));
-        let metering = jobs.all_metering()?;
+    pub fn open(jobs_db: &Path) -> Result<Self, LedgerError> {
+        let jobs = JobsDb::open(jobs_db).map_err(stored)?;
+        let state = Arc::new(RwLock::new(jobs.load_grid().map_err(stored)?));
+        let metering = jobs.all_metering().map_err(stored)?;
         let (entries, waiting) = sync_channel(WAITING_MAX);
         let writer = Writer { jobs, working: read(&state).clone(), published: Arc::clone(&state) };
         let writer = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || writer.run(&waiting))
-            .map_err(|error| StoreError::io("start a thread for", jobs_db, error))?;
+            .map_err(LedgerError::Thread)?;
         Ok(Self { state, entries: Some(entries), writer: Some(writer), metering })
     }
 
     /// Forgets all records of a grid in `jobs.db`, which must not be open as a ledger.
-    pub fn forget(jobs_db: &Path) -> Result<(), StoreError> {
-        JobsDb::open(jobs_db)?.forget_grid()
+    pub fn forget(jobs_db: &Path) -> Result<(), LedgerError> {
+        JobsDb::open(jobs_db).and_then(|mut jobs| jobs.forget_grid()).map_err(stored)
     }
 
     /// Looks at the committed state. Short: commits wait meanwhile.
@@ -149,7 +152,10 @@ impl Writer {
             match entry {
                 Entry::Metering(deltas) => {
                     if let Err(error) = self.jobs.add_metering(&deltas) {
-                        tracing::warn!(error = crate::standalone::error::chain(&error), "cannot keep metering");
+                        tracing::warn!(
+                            error = crate::standalone::error::chain(&error),
+                            "cannot keep metering"
+                        );
                     }
                 }
                 Entry::Command(command, answer) => match self.working.decide(&command) {
@@ -188,6 +194,10 @@ impl Writer {
             }
         }
     }
+}
+
+fn stored(error: StoreError) -> LedgerError {
+    LedgerError::Store(Arc::new(error))
 }
 
 fn read(state: &RwLock<GridState>) -> std::sync::RwLockReadGuard<'_, GridState> {

@@ -1,6 +1,5 @@
 //! Who becomes and stays a member: enrolment by token, new certificates, a new authority.
 
-use super::ledger::LedgerError;
 use super::{Nucleus, authority, pulse};
 use crate::daemon::shared::lock;
 use crate::daemon::{DaemonError, Node};
@@ -30,7 +29,9 @@ impl Nucleus {
         let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
         // The role stands in the certificate, which has to be signed before the command is decided; an unknown token
         // is refused by the decision.
-        let role = self.ledger.with(|state| state.tokens().find(|token| token.id == enrol.token).map(|token| token.role));
+        let role = self
+            .ledger
+            .with(|state| state.tokens().find(|token| token.id == enrol.token).map(|token| token.role));
         let now = now_ms();
         let known = self.ledger.with(|state| state.node_by_key(key).map(|record| record.id));
         let id = known.unwrap_or_else(|| NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes()));
@@ -51,7 +52,7 @@ impl Nucleus {
             },
             now_ms: now,
         };
-        self.ledger.execute(command).await.map_err(ledger_error)?;
+        self.ledger.execute(command).await?;
         self.enrolled(node, key)
     }
 
@@ -77,7 +78,9 @@ impl Nucleus {
             self.give_certificate(&record, &requested(request, from.key)?).await
         };
         match given.await {
-            Ok(certificate) => ControlReply::Renewed { certificate, anchors: self.ledger.with(pulse::anchors) },
+            Ok(certificate) => {
+                ControlReply::Renewed { certificate, anchors: self.ledger.with(pulse::anchors) }
+            }
             Err(error) => ControlReply::Refused(refusal(node, error)),
         }
     }
@@ -90,18 +93,23 @@ impl Nucleus {
         self.give_certificate(&record, &requested(request, key)?).await
     }
 
-    async fn give_certificate(&self, record: &NodeRecord, request: &SigningRequest) -> Result<Vec<u8>, DaemonError> {
+    async fn give_certificate(
+        &self,
+        record: &NodeRecord,
+        request: &SigningRequest,
+    ) -> Result<Vec<u8>, DaemonError> {
         let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
         let grant = authority::grant(header.id, record.id, record.role, now_ms(), self.lifetime_ms);
         let certificate = authority::issue(&self.authority(), request, grant)?;
         let der = certificate.der.clone();
-        self.ledger.execute(Command::Renew { node: record.id, certificate }).await.map_err(ledger_error)?;
+        self.ledger.execute(Command::Renew { node: record.id, certificate }).await?;
         Ok(der)
     }
 
     fn enrolled(&self, node: &Node, key: PeerKey) -> Result<Enrolled, DaemonError> {
         self.ledger.with(|state| {
-            let record = state.node_by_key(key).ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
+            let record =
+                state.node_by_key(key).ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
             let header = state.header().ok_or(Refusal::OtherGrid)?;
             Ok(Enrolled {
                 grid: header.id,
@@ -126,7 +134,7 @@ impl Nucleus {
         authority::save(&self.directory, &next)?;
         let der = next.certificate().der().to_vec();
         let anchor = Anchor { der, cross_signed, created_ms: now, is_current: true };
-        self.ledger.execute(Command::RotateAuthority { anchor }).await.map_err(ledger_error)?;
+        self.ledger.execute(Command::RotateAuthority { anchor }).await?;
         *lock(&self.authority) = Arc::new(next);
         self.announce(node).await;
         crate::daemon::renew_now(node).await
@@ -161,14 +169,12 @@ pub(super) fn retired_anchors(state: &GridState, now_ms: i64) -> Vec<Anchor> {
     }
     let anchors = state.anchors();
     let ended = |at: usize| anchors.get(at + 1).is_some_and(|next| next.created_ms <= needed_since);
-    anchors.iter().enumerate().filter(|(at, anchor)| !anchor.is_current && ended(*at)).map(|(_, anchor)| anchor.clone()).collect()
-}
-
-pub(crate) fn ledger_error(error: LedgerError) -> DaemonError {
-    match error {
-        LedgerError::Refused(refusal) => refusal.into(),
-        error => Refusal::Failed { node: "the Nucleus".to_owned(), message: chain(&error) }.into(),
-    }
+    anchors
+        .iter()
+        .enumerate()
+        .filter(|(at, anchor)| !anchor.is_current && ended(*at))
+        .map(|(_, anchor)| anchor.clone())
+        .collect()
 }
 
 /// What a stranger or member is told; what went wrong inside is for the log.

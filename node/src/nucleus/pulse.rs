@@ -64,7 +64,8 @@ async fn converse(node: &Node, nucleus: &Nucleus, from: &Member, stream: MeshStr
 
 async fn take_in(nucleus: &Nucleus, id: NodeId, mut pulse: Pulse) {
     if let Some(profile) = pulse.profile.take() {
-        let is_new = nucleus.ledger.with(|state| state.node(id).is_some_and(|record| record.profile != profile));
+        let is_new =
+            nucleus.ledger.with(|state| state.node(id).is_some_and(|record| record.profile != profile));
         if is_new && let Err(error) = nucleus.ledger.execute(Command::Describe { node: id, profile }).await {
             tracing::warn!(node = %id, error = chain(&error), "cannot keep what a node says of itself");
         }
@@ -133,7 +134,11 @@ pub(crate) fn nuclei(node: &Node, state: &GridState) -> Vec<NucleusAddress> {
         } else {
             record.profile.addresses.clone()
         };
-        NucleusAddress { node: record.id, key: record.key, addresses: addresses.into_iter().take(ADDRESSES_MAX).collect() }
+        NucleusAddress {
+            node: record.id,
+            key: record.key,
+            addresses: addresses.into_iter().take(ADDRESSES_MAX).collect(),
+        }
     })
     .collect()
 }

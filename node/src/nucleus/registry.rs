@@ -163,7 +163,11 @@ mod tests {
     use super::*;
 
     fn pulse(since_ms: i64, calls: u64) -> Pulse {
-        Pulse { metering: Metering { since_ms, calls, ..Metering::default() }, now_ms: now_ms(), ..Pulse::default() }
+        Pulse {
+            metering: Metering { since_ms, calls, ..Metering::default() },
+            now_ms: now_ms(),
+            ..Pulse::default()
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::Nucleus;
 use crate::daemon::Node;
-use orbit_core::grid::Refusal;
 use orbit_core::grid::NodeRecord;
+use orbit_core::grid::Refusal;
 use orbit_core::wire::system::{Opening, Reply};
 use orbit_core::wire::{MESSAGE_BYTES_MAX, decode, encode};
 use orbit_mesh::net::Protocol;
@@ -70,11 +70,15 @@ where
     A: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let opening = timeout(OPENING_PATIENCE, read_opening(&mut asker)).await.map_err(|_| io::ErrorKind::TimedOut)?;
+    let opening =
+        timeout(OPENING_PATIENCE, read_opening(&mut asker)).await.map_err(|_| io::ErrorKind::TimedOut)?;
     let mut opening = match opening {
         Ok(opening) => opening,
         Err(error) => {
-            let refusal = Refusal::OutOfRange { what: "the opening of a session".into(), allowed: "one message of 16 KiB".into() };
+            let refusal = Refusal::OutOfRange {
+                what: "the opening of a session".into(),
+                allowed: "one message of 16 KiB".into(),
+            };
             asker.write_all(&super::pulse::frame(&encode(&Reply::Refused(refusal)))).await?;
             return Err(error);
         }

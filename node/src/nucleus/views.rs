@@ -11,7 +11,7 @@ use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::span;
 use orbit_core::grid::{Constellation, GridState, Liveness, NodeRecord, TokenRecord};
 use orbit_core::wire::pulse::{Load, Metering};
-use orbit_mesh::net::{Direction, LinkKind, PeerLink};
+use orbit_mesh::net::{Direction, PeerLink};
 use orbit_mesh::pki::AuthorityCertificate;
 
 /// Clocks that differ by more than this are a problem, milliseconds.
@@ -22,7 +22,13 @@ const EXPIRY_PROBLEM_MS: i64 = 14 * 86_400_000;
 const DISK_PROBLEM_PERCENT: u64 = 5;
 
 /// One node as the API shows it.
-pub(crate) fn node_view(node: &Node, nucleus: &Nucleus, state: &GridState, links: &[PeerLink], record: &NodeRecord) -> NodeView {
+pub(crate) fn node_view(
+    node: &Node,
+    nucleus: &Nucleus,
+    state: &GridState,
+    links: &[PeerLink],
+    record: &NodeRecord,
+) -> NodeView {
     let sight = nucleus.registry.sight(record.id);
     let (node_state, since_ms) = shown(&sight);
     let link = links.iter().find(|link| link.node == record.id);
@@ -45,10 +51,14 @@ pub(crate) fn node_view(node: &Node, nucleus: &Nucleus, state: &GridState, links
         load: sight.load.as_ref().map(load_view),
         allowed_paths: record.profile.allowed_paths.clone(),
         jobs: sight.load.as_ref().map_or(0, |load| load.jobs_running),
-        constellations: state.constellations_of(record.id).map(|found| found.name.clone()).collect(),
+        constellations: state
+            .constellations()
+            .filter(|found| found.nodes.contains(&record.id))
+            .map(|found| found.name.clone())
+            .collect(),
         certificate: CertificateView {
             serial: certificate.serial.to_string(),
-            issued_ms: certificate.not_before_ms,
+            issued_ms: certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS,
             expires_ms: certificate.not_after_ms,
         },
         metering: metering_view(&sight.metering),
@@ -66,15 +76,11 @@ fn shown(sight: &Sight) -> (NodeState, i64) {
 
 fn link_view(link: &PeerLink, sight: &Sight) -> LinkView {
     LinkView {
-        kind: match link.kind {
-            LinkKind::Tcp4 => "tcp4",
-            LinkKind::Tcp6 => "tcp6",
-        }
-        .to_owned(),
+        kind: link.kind.to_string(),
         address: link.address.to_string(),
         direction: match link.direction {
-            Direction::Out => "out",
-            Direction::In => "in",
+            Direction::Outbound => "out",
+            Direction::Inbound => "in",
         }
         .to_owned(),
         rtt_us: sight.rtt_us,
@@ -164,7 +170,10 @@ fn sentence(grid: &str, nodes: &NodeCounts, tolerates: u32, problems: &[Problem]
         1 => "1 failure".to_owned(),
         count => format!("{count} failures"),
     };
-    format!("grid {grid} is {health}; {} of {} nodes ready; it tolerates {survives}", nodes.ready, nodes.total)
+    format!(
+        "grid {grid} is {health}; {} of {} nodes ready; it tolerates {survives}",
+        nodes.ready, nodes.total
+    )
 }
 
 fn problems_of(view: &NodeView) -> Vec<Problem> {
@@ -226,7 +235,9 @@ pub(crate) fn token_view(state: &GridState, token: &TokenRecord) -> TokenView {
         state: shown.to_owned(),
         created_ms: token.created_ms,
         expires_ms: token.expires_ms,
-        created_on: state.node(token.created_on).map_or_else(|| token.created_on.to_string(), |node| node.name.clone()),
+        created_on: state
+            .node(token.created_on)
+            .map_or_else(|| token.created_on.to_string(), |node| node.name.clone()),
     }
 }
 
@@ -245,7 +256,8 @@ pub(crate) fn authority_views(state: &GridState) -> Vec<AuthorityView> {
     let issued = |record: &NodeRecord| record.certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS;
     let view = |(at, anchor): (usize, &orbit_core::grid::Anchor)| {
         let certificate = AuthorityCertificate::parse(&anchor.der).ok()?;
-        let members = state.nodes().filter(|record| (began(at)..began(at + 1)).contains(&issued(record))).count();
+        let members =
+            state.nodes().filter(|record| (began(at)..began(at + 1)).contains(&issued(record))).count();
         Some(AuthorityView {
             pin: certificate.pin().iter().map(|byte| format!("{byte:02x}")).collect(),
             created_ms: anchor.created_ms,

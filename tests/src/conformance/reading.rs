@@ -8,7 +8,7 @@ use orbit_core::{ByteRange, ContentHash, EntryKind, Listing, RelPath};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Opens an implementation on a directory.
 pub type Open = dyn Fn(&Path) -> Box<dyn OrbitSystem>;
@@ -26,9 +26,16 @@ pub const SUITE: &[Check<Open>] = &[
     ("only regular files are opened, and nothing blocks", refuses_other_kinds),
     ("a symbolic link on the way leads nowhere", follows_no_links),
     ("what is missing is not found", finds_nothing_missing),
+    ("a directory of many names comes whole and in order", lists_many_names),
+    ("a prune of what is not to come changes nothing", prunes_only_what_comes),
+    ("rule files are learned before anything is judged by them", learns_rules),
+    ("a scan can be dropped half-way, and calls go on beside it", drops_scans),
+    ("several threads ask at once", serves_threads),
+    ("large files come whole, in pieces", reads_large_files),
 ];
 
 const BLAKE3_OF_ABC: &str = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
+const BLAKE3_OF_YY: &str = "1d3665edb47f75a2d5d956ee1331e464c38c5108852b182d0259a7e3f20374ae";
 const BLAKE3_OF_NOTHING: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
 
 fn everything() -> ScanOptions {
@@ -179,9 +186,10 @@ fn hashes_ranges(root: &Path, open: &Open) {
     assert_ne!(hash("large", 1_000_002, 1_500_001), hash("part", 0, 1_500_001));
     let beyond = ByteRange::new(5, 100).expect("a range");
     let whole_rest = ByteRange::new(5, 2).expect("a range");
-    if let Ok(hashed) = system.hash_range(&rel("abc"), beyond) {
-        assert_eq!(hashed, system.hash_range(&rel("abc"), whole_rest).expect("hashes"), "bytes from nowhere");
-    }
+    // It is a range of another version of the file.
+    let refused = system.hash_range(&rel("abc"), beyond);
+    assert!(matches!(refused, Err(SystemError::Changed { .. })), "{refused:?}");
+    assert_eq!(text(system.hash_range(&rel("abc"), whole_rest).expect("hashes")), BLAKE3_OF_YY);
 }
 
 fn chunks_files(root: &Path, open: &Open) {
@@ -278,9 +286,14 @@ fn follows_no_links(root: &Path, open: &Open) {
     let system = open(&tree.path("inside"));
     for path in ["link/secret", "absolute/secret"] {
         let path = rel(path);
-        assert!(system.open(&path).is_err(), "{path} was opened");
-        assert!(system.metadata(&path).is_err(), "{path} was looked at");
-        assert!(system.read_header(&path, 4).is_err(), "{path} was read");
+        let escapes = |error: Option<SystemError>| matches!(error, Some(SystemError::Escapes { path: at }) if at == path);
+        assert!(escapes(system.open(&path).err()), "{path} was opened");
+        assert!(escapes(system.metadata(&path).err()), "{path} was looked at");
+        assert!(escapes(system.read_header(&path, 4).err()), "{path} was read");
+        assert!(escapes(system.read_link(&path).err()), "{path} was read");
+        assert!(escapes(system.xattrs(&path).err()), "attributes of {path} were read");
+        assert!(escapes(system.hash_range(&path, ByteRange::first(1)).err()), "{path} was hashed");
+        assert!(escapes(system.chunk(&path, ChunkDetail::Chunks, &mut |_| ()).err()), "{path} was chunked");
     }
     assert_eq!(paths(&listings(&*system, &everything())), ["absolute", "link"]);
     assert!(system.scan(&ScanOptions { start: rel("link"), ..everything() }).is_err());
@@ -297,4 +310,154 @@ fn finds_nothing_missing(root: &Path, open: &Open) {
     }
     // A file is no directory.
     assert!(system.metadata(&rel("file/below")).is_err());
+}
+
+fn lists_many_names(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 52);
+    tree.directory("many/zz last");
+    tree.write("many/0", "the one inode of them all");
+    for number in 1..20_000 {
+        // More than goes into one piece of a listing.
+        tree.hard_link("many/0", format!("many/a rather long name that takes some room {number:05}"));
+    }
+    let system = open(root);
+    let listings = listings(&*system, &everything());
+    let sizes: Vec<_> = listings.iter().map(|listing| (listing.path.clone(), listing.len())).collect();
+    assert_eq!(sizes, [(RelPath::root(), 1), (rel("many"), 20_001), (rel("many/zz last"), 0)]);
+    let names: Vec<&[u8]> = listings[1].iter().map(|(name, _)| name).collect();
+    assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "names are out of order");
+}
+
+fn prunes_only_what_comes(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 53);
+    for path in ["a/b/c/1", "a/d/2", "e/f/3"] {
+        tree.write(path, path);
+    }
+    let system = open(root);
+    let mut scan = system.scan(&everything()).expect("starts to scan");
+    let mut seen = Vec::new();
+    while let Some(next) = scan.next() {
+        seen.push(next.expect("reads a directory").path);
+        for nothing in ["nowhere", "a/nowhere", "a/d/2", "zz/deep/er"] {
+            scan.prune(&rel(nothing));
+        }
+        if let Some(passed) = seen.len().checked_sub(2).map(|at| seen[at].clone())
+            && !seen[seen.len() - 1].starts_with(&passed)
+        {
+            scan.prune(&passed);
+        }
+    }
+    assert_eq!(seen, ["", "a", "a/b", "a/b/c", "a/d", "e", "e/f"].map(rel));
+}
+
+/// Leaves out, in a directory, what its rule file names, line by line.
+#[derive(Default)]
+struct ByRules(Mutex<BTreeMap<RelPath, Vec<u8>>>);
+
+impl PathFilter for ByRules {
+    fn excludes(&self, path: &RelPath, _: bool) -> bool {
+        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return false };
+        let learned = self.0.lock().expect("no test panics in here");
+        learned.get(&above).is_some_and(|rules| rules.split(|&byte| byte == b'\n').any(|line| line == name))
+    }
+
+    fn rule_file(&self) -> Option<&[u8]> {
+        Some(b".rules")
+    }
+
+    fn learn(&self, directory: &RelPath, rules: &[u8]) {
+        self.0.lock().expect("no test panics in here").insert(directory.clone(), rules.to_vec());
+    }
+}
+
+fn learns_rules(root: &Path, open: &Open) {
+    let tree = Tree::at(root, 54);
+    for path in ["out/x", "kept/out/y", "kept/z", "kept/deep/out"] {
+        tree.write(path, path);
+    }
+    tree.write(".rules", "out\nother");
+    tree.write("kept/deep/.rules", "out");
+    // It is no regular file, so what is below cannot be judged.
+    tree.write("odd/below/file", "1");
+    tree.fifo("odd/.rules");
+    tree.write("huge/below/file", "1");
+    tree.write("huge/.rules", vec![b'x'; (1 << 20) + 1]);
+    let options = ScanOptions { filter: Arc::new(ByRules::default()), ..everything() };
+    let system = open(root);
+    let mut scan = system.scan(&options).expect("starts to scan");
+    let (mut seen, mut faults) = (Vec::new(), Vec::new());
+    while let Some(next) = scan.next() {
+        match next {
+            Ok(listing) => seen.push(listing),
+            Err(fault) => faults.push((fault.path, fault.error.path().clone())),
+        }
+    }
+    let wanted = [
+        ".rules", "huge", "kept", "odd", "kept/deep", "kept/out", "kept/z", "kept/deep/.rules", "kept/out/y",
+    ];
+    assert_eq!(paths(&seen), wanted);
+    assert_eq!(faults, [(rel("huge"), rel("huge/.rules")), (rel("odd"), rel("odd/.rules"))]);
+}
+
+fn drops_scans(root: &Path, open: &Open) {
+    Tree::mixed(root, 55, 120);
+    let system = open(root);
+    let all = listings(&*system, &everything()).len();
+    for taken in [0, 1, all / 2, all - 1] {
+        let mut scan = system.scan(&everything()).expect("starts to scan");
+        for _ in 0..taken {
+            let listing = scan.next().expect("there is more").expect("reads a directory");
+            assert!(system.metadata(&listing.path).expect("is there").is_directory());
+        }
+        drop(scan);
+        assert_eq!(listings(&*system, &everything()).len(), all);
+    }
+}
+
+fn serves_threads(root: &Path, open: &Open) {
+    let mut tree = Tree::at(root, 56);
+    for number in 0..12 {
+        tree.file(format!("dir/{number}"), 40_000 + number);
+    }
+    let system = open(root);
+    std::thread::scope(|scope| {
+        for number in 0..12_usize {
+            let system = &*system;
+            scope.spawn(move || {
+                let path = rel(format!("dir/{number}"));
+                for _ in 0..20 {
+                    assert_eq!(system.metadata(&path).expect("is there").size, 40_000 + number as u64);
+                    let file = system.open(&path).expect("opens");
+                    let mut buffer = [0; 64];
+                    assert_eq!(file.read_at(&mut buffer, 40_000).expect("reads"), number);
+                    assert_eq!(listings(system, &everything()).len(), 2);
+                }
+            });
+        }
+    });
+}
+
+fn reads_large_files(root: &Path, open: &Open) {
+    let mut tree = Tree::at(root, 57);
+    tree.file("large", (3 << 20) + 5);
+    let content = std::fs::read(tree.path("large")).expect("reads");
+    let system = open(root);
+    let file = system.open(&rel("large")).expect("opens");
+    let mut got = vec![0; content.len() + 100];
+    let mut len = 0;
+    loop {
+        match file.read_at(&mut got[len..], len as u64).expect("reads") {
+            0 => break,
+            read => len += read,
+        }
+    }
+    assert_eq!(len, content.len());
+    assert!(got[..len] == content);
+    assert_eq!(file.read_at(&mut [], 0).expect("reads"), 0);
+    assert_eq!(system.read_header(&rel("large"), 5 << 20).expect("reads"), content[..1 << 20]);
+    if tree.xattr("large", "user.note", b"kept") {
+        let xattrs = file.xattrs().expect("reads");
+        assert_eq!(xattrs, system.xattrs(&rel("large")).expect("reads"));
+        assert_eq!((&*xattrs[0].name, &*xattrs[0].value), (&b"user.note"[..], &b"kept"[..]));
+    }
 }

@@ -1,0 +1,327 @@
+//! Daemons in one process: what takes months with real certificates, and what a second process would only make slower.
+#![cfg(target_os = "linux")]
+
+use orbit_node::api::client::{ApiClient, ClientError};
+use orbit_node::api::types::{
+    AuthorityView, ErrorCode, NodePatch, NodeState, NodeView, ReachView, StatusView, ThisNode, TokenCreated,
+    TokenRequest, TokenView,
+};
+use orbit_node::daemon::{DaemonError, InitOptions, JoinOptions, Joined, RunOptions, init, join, run_with};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
+
+/// A data directory and, while it runs, its daemon.
+struct Daemon {
+    place: PathBuf,
+    options: RunOptions,
+    running: Option<(Arc<AtomicBool>, JoinHandle<Result<(), DaemonError>>, ThisNode)>,
+}
+
+impl Daemon {
+    fn new(place: &Path, lifetime: Duration) -> Self {
+        let options = RunOptions {
+            certificate_lifetime_ms: lifetime.as_millis() as i64,
+            pulse_interval: Duration::from_millis(200),
+        };
+        Self { place: place.to_owned(), options, running: None }
+    }
+
+    fn start(&mut self) -> &ThisNode {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, told) = channel();
+        let (place, options, flag) = (self.place.clone(), self.options, Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            run_with(&place, options, &flag, &mut |this| {
+                let _ = ready.send(this.clone());
+            })
+        });
+        let this = told.recv_timeout(Duration::from_secs(10)).expect("the daemon gets ready");
+        &self.running.insert((stop, thread, this)).2
+    }
+
+    fn stop(&mut self) {
+        if let Some((stop, thread, _)) = self.running.take() {
+            stop.store(true, Ordering::Relaxed);
+            thread.join().expect("the daemon does not panic").expect("the daemon ends well");
+        }
+    }
+
+    fn client(&self) -> ApiClient {
+        ApiClient::connect(&self.place).expect("the daemon answers")
+    }
+
+    fn address(&self) -> String {
+        self.running.as_ref().expect("it runs").2.addresses[0].clone()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some((stop, thread, _)) = self.running.take() {
+            stop.store(true, Ordering::Relaxed);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn founded(place: &Path, lifetime: Duration) -> Daemon {
+    let options = InitOptions {
+        name: Some("nas1".into()),
+        listen: vec![LOOPBACK.into()],
+        no_mdns: true,
+        ..InitOptions::default()
+    };
+    init(&place.join("nas1"), &options).expect("founds a grid");
+    let mut daemon = Daemon::new(&place.join("nas1"), lifetime);
+    daemon.start();
+    daemon
+}
+
+fn token(daemon: &Daemon, uses: u32) -> String {
+    let wish = TokenRequest { ttl_s: 60, uses, role: "star".into() };
+    daemon.client().post::<TokenCreated>("/v1/tokens", &wish).expect("makes a token").token
+}
+
+fn enter(place: &Path, name: &str, token: &str, via: &str) -> Result<Joined, DaemonError> {
+    let options = JoinOptions {
+        token: token.to_owned(),
+        via: Some(via.to_owned()),
+        name: Some(name.to_owned()),
+        no_files: true,
+        listen: vec![LOOPBACK.into()],
+        no_mdns: true,
+        ..JoinOptions::default()
+    };
+    join(&place.join(name), &options)
+}
+
+fn joined(place: &Path, name: &str, nucleus: &Daemon, lifetime: Duration) -> Daemon {
+    enter(place, name, &token(nucleus, 1), &nucleus.address()).expect("joins");
+    let mut daemon = Daemon::new(&place.join(name), lifetime);
+    daemon.start();
+    daemon
+}
+
+/// Waits until `look` finds something.
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn node(asked: &Daemon, name: &str) -> Option<NodeView> {
+    asked.client().get::<NodeView>(&format!("/v1/nodes/{name}")).ok()
+}
+
+fn wait_ready(asked: &Daemon, name: &str) -> NodeView {
+    wait(&format!("{name} being ready"), || {
+        node(asked, name)
+            .filter(|node| node.state == NodeState::Ready && (node.is_nucleus || node.link.is_some()))
+    })
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (ErrorCode, String) {
+    match result.expect_err("it is refused") {
+        ClientError::Api(error) => (error.code, error.message),
+        other => panic!("not an answer of the API: {other:?}"),
+    }
+}
+
+const DAYS: Duration = Duration::from_secs(90 * 86_400);
+
+#[test]
+fn every_node_answers_for_the_grid() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let star = joined(place.path(), "nas2", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    for asked in [&nucleus, &star] {
+        let status: StatusView = wait("an answer", || asked.client().get("/v1/status").ok());
+        assert!(status.is_healthy, "{status:?}");
+        assert_eq!((status.nodes.total, status.nodes.ready, status.tolerates_failures), (2, 2, 0));
+        assert_eq!(status.nucleus, "nas1");
+        let patch = NodePatch { is_draining: Some(true), ..NodePatch::default() };
+        assert!(asked.client().patch::<NodeView>("/v1/nodes/nas2", &patch).expect("drains").is_draining);
+        let patch = NodePatch { is_draining: Some(false), ..NodePatch::default() };
+        assert!(!asked.client().patch::<NodeView>("/v1/nodes/nas2", &patch).expect("undoes it").is_draining);
+        let (code, message) = refusal(asked.client().get::<NodeView>("/v1/nodes/nas3"));
+        assert_eq!(code, ErrorCode::NotFound);
+        assert!(message.contains("Did you mean"), "{message}");
+        let reach: ReachView = asked.client().post("/v1/nodes/nas2/reach", &()).expect("dials back");
+        assert_eq!((reach.reached.len(), reach.tried.len()), (1, 1), "{reach:?}");
+    }
+    let patch = NodePatch { name: Some("attic".into()), ..NodePatch::default() };
+    star.client().patch::<NodeView>("/v1/nodes/nas2", &patch).expect("renames");
+    wait("the star knowing its name", || {
+        star.client().get::<ThisNode>("/v1/node").ok().filter(|this| this.name == "attic")
+    });
+}
+
+#[test]
+fn a_token_admits_as_often_as_it_says() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let once = token(&nucleus, 1);
+    enter(place.path(), "nas2", &once, &nucleus.address()).expect("joins");
+    let error = enter(place.path(), "nas3", &once, &nucleus.address()).expect_err("it is used");
+    assert!(error.to_string().contains("already used"), "{error}");
+    let error = enter(place.path(), "nas2", &once, &nucleus.address()).expect_err("it is a member");
+    assert!(matches!(error, DaemonError::AlreadyInGrid { .. }), "{error}");
+    let tokens: Vec<TokenView> = nucleus.client().get("/v1/tokens").expect("lists");
+    assert_eq!((tokens[0].uses_left, tokens[0].state.as_str()), (0, "used"));
+}
+
+#[test]
+fn a_star_admits_for_the_nucleus() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let star = joined(place.path(), "nas2", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    enter(place.path(), "nas3", &token(&nucleus, 1), &star.address()).expect("joins through nas2");
+    let mut third = Daemon::new(&place.path().join("nas3"), DAYS);
+    third.start();
+    wait_ready(&nucleus, "nas3");
+}
+
+#[test]
+fn certificates_renew_by_themselves_and_an_expired_node_comes_back() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let short = Duration::from_secs(4);
+    let nucleus = founded(place.path(), short);
+    let mut star = joined(place.path(), "nas2", &nucleus, short);
+    let first = wait_ready(&nucleus, "nas2").certificate;
+    let began = Instant::now();
+    let mut serials = std::collections::BTreeSet::from([first.serial]);
+    // Three lifetimes, and never away.
+    while began.elapsed() < short * 3 {
+        let view = node(&nucleus, "nas2").expect("it stays a member");
+        assert_eq!(view.state, NodeState::Ready, "after {:?}", began.elapsed());
+        serials.insert(view.certificate.serial);
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    assert!(serials.len() >= 3, "{} certificates in three lifetimes", serials.len());
+    star.stop();
+    let last = node(&nucleus, "nas2").expect("it is a member still").certificate;
+    wait("the certificate's end", || {
+        (orbit_node::standalone::state::now_ms() > last.expires_ms + 200).then_some(())
+    });
+    star.start();
+    let back = wait("nas2 coming back", || {
+        node(&nucleus, "nas2").filter(|node| node.certificate.serial != last.serial && node.link.is_some())
+    });
+    assert!(back.certificate.expires_ms > last.expires_ms);
+}
+
+#[test]
+fn a_new_authority_takes_over_without_a_pause() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let old_token = token(&nucleus, 1);
+    let star = joined(place.path(), "nas2", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    let authorities: Vec<AuthorityView> = star.client().post("/v1/authorities", &()).expect("rotates");
+    assert_eq!(authorities.iter().map(|authority| authority.is_current).collect::<Vec<_>>(), [false, true]);
+    wait("both nodes having new certificates", || {
+        let now: Vec<AuthorityView> = nucleus.client().get("/v1/authorities").ok()?;
+        assert_eq!(node(&nucleus, "nas2").map(|node| node.state), Some(NodeState::Ready));
+        (now.last()?.members == 2).then_some(())
+    });
+    // A token made before pins the old authority; the new one is certified by it.
+    enter(place.path(), "nas3", &old_token, &nucleus.address()).expect("joins with the old token");
+    let mut third = Daemon::new(&place.path().join("nas3"), DAYS);
+    third.start();
+    wait_ready(&nucleus, "nas3");
+}
+
+#[test]
+fn a_removed_node_is_cut_off_at_once_and_stays_out() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let mut star = joined(place.path(), "nas2", &nucleus, DAYS);
+    let other = joined(place.path(), "nas3", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    wait_ready(&nucleus, "nas3");
+    other.client().delete("/v1/nodes/nas2").expect("removes it");
+    let trouble = wait("the star knowing it", || {
+        star.client().get::<ThisNode>("/v1/node").ok()?.trouble.filter(|trouble| trouble.contains("removed"))
+    });
+    assert!(trouble.contains("removed from the grid"), "{trouble}");
+    let (code, message) = refusal(star.client().get::<StatusView>("/v1/status"));
+    assert_eq!(code, ErrorCode::Refused, "{message}");
+    star.stop();
+    star.start();
+    wait("it being refused again", || {
+        star.client().get::<ThisNode>("/v1/node").ok()?.trouble.filter(|trouble| trouble.contains("removed"))
+    });
+    let nodes: Vec<NodeView> = other.client().get("/v1/nodes").expect("lists");
+    assert_eq!(nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["nas1", "nas3"]);
+}
+
+#[test]
+fn leaving_is_for_stars_and_for_the_last_one() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let mut nucleus = founded(place.path(), DAYS);
+    let mut star = joined(place.path(), "nas2", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    let (code, message) = refusal(nucleus.client().post::<()>("/v1/leave", &()));
+    assert_eq!(code, ErrorCode::Refused);
+    assert!(message.contains("Nucleus"), "{message}");
+    let (code, _) = refusal(nucleus.client().delete("/v1/nodes/nas1"));
+    assert_eq!(code, ErrorCode::Refused);
+    wait("nas2 being connected", || star.client().get::<StatusView>("/v1/status").ok());
+    star.client().post::<()>("/v1/leave", &()).expect("leaves");
+    star.stop();
+    assert!(matches!(ApiClient::connect(&star.place), Err(ClientError::NotInGrid { .. })));
+    assert!(node(&nucleus, "nas2").is_none());
+    nucleus.client().post::<()>("/v1/leave", &()).expect("the last one may");
+    nucleus.stop();
+    init(&nucleus.place, &InitOptions { name: Some("nas1".into()), ..InitOptions::default() })
+        .expect("founds another");
+}
+
+#[test]
+fn the_nucleus_may_be_restarted() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let mut nucleus = founded(place.path(), DAYS);
+    // The same port again, so that the star finds it there.
+    let toml = nucleus.place.join("star.toml");
+    let fixed = std::fs::read_to_string(&toml).expect("reads").replace(LOOPBACK, &nucleus.address());
+    std::fs::write(&toml, fixed).expect("writes");
+    let star = joined(place.path(), "nas2", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    nucleus.stop();
+    let (code, message) =
+        refusal(wait("the star noticing", || match star.client().get::<StatusView>("/v1/status") {
+            Ok(_) => None,
+            failed => Some(failed),
+        }));
+    assert_eq!(code, ErrorCode::Unreachable);
+    assert!(message.contains("Nucleus"), "{message}");
+    nucleus.start();
+    wait_ready(&nucleus, "nas2");
+    wait("the star's answers", || star.client().get::<StatusView>("/v1/status").ok());
+}
+
+#[test]
+fn one_daemon_for_a_directory() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let stop = Arc::new(AtomicBool::new(false));
+    let second = run_with(&nucleus.place, nucleus.options, &stop, &mut |_| panic!("it must not get ready"));
+    assert!(matches!(second, Err(DaemonError::AlreadyRunning { .. })), "{second:?}");
+    assert!(matches!(
+        run_with(&place.path().join("nowhere"), nucleus.options, &stop, &mut |_| {}),
+        Err(DaemonError::NotInGrid { .. })
+    ));
+}
