@@ -10,6 +10,7 @@ use crate::entry::{Listing, Metadata};
 use crate::filter::PathFilter;
 use crate::hash::ContentHash;
 use crate::rel_path::RelPath;
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -128,7 +129,7 @@ pub enum SystemError {
     #[error("cannot {operation} {path}")]
     Io {
         /// What was tried, as a verb.
-        operation: &'static str,
+        operation: Cow<'static, str>,
         /// On what.
         path: RelPath,
         /// The cause.
@@ -147,7 +148,7 @@ pub enum SystemError {
         /// The path.
         path: RelPath,
         /// What was needed.
-        wanted: &'static str,
+        wanted: Cow<'static, str>,
     },
     /// It changed while it was read or since it was planned; it was left alone.
     #[error("{path} changed meanwhile")]
@@ -171,8 +172,11 @@ pub enum SystemError {
 
 impl SystemError {
     /// Wraps an I/O error; use as `.map_err(SystemError::io("open", path))`.
-    pub fn io<'p>(operation: &'static str, path: &'p RelPath) -> impl FnOnce(io::Error) -> Self + use<'p> {
-        move |source| Self::Io { operation, path: path.clone(), source }
+    pub fn io<'p, O: Into<Cow<'static, str>>>(
+        operation: O,
+        path: &'p RelPath,
+    ) -> impl FnOnce(io::Error) -> Self + use<'p, O> {
+        move |source| Self::Io { operation: operation.into(), path: path.clone(), source }
     }
 
     /// Whether the object does not exist.

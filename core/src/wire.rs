@@ -18,7 +18,7 @@ pub mod listing;
 pub mod pulse;
 pub mod system;
 
-pub use codec::{WireError, decode, encode};
+pub use codec::{WireError, decode, decode_max, encode};
 
 /// Version of the protocols between nodes. A peer with another one is refused with both numbers.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -26,3 +26,6 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const JOIN_BYTES_MAX: usize = 64 << 10;
 /// Largest message of any other protocol, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;

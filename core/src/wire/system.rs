@@ -6,6 +6,10 @@
 //! its replies up to one that [`ends`](Reply::ends) it. While a scan runs, the asker may send [`Call::Prune`] and
 //! [`Call::Stop`] at any time.
 
+mod fault;
+
+pub use fault::{WireFault, WireSystemError};
+
 use super::bytes;
 use super::bytes::Octets;
 use crate::byte_range::ByteRange;
@@ -178,43 +182,4 @@ impl Reply {
     pub const fn ends(&self) -> bool {
         !matches!(self, Self::Listings(_) | Self::ScanFault { .. } | Self::Chunks(_))
     }
-}
-
-/// A [`SystemError`] on its way. The operating system's number of the error is kept where both sides know it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WireSystemError {
-    /// On what.
-    #[serde(with = "bytes")]
-    pub path: Vec<u8>,
-    /// What happened.
-    pub fault: WireFault,
-}
-
-/// What happened to a path. One variant for each of [`SystemError`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub enum WireFault {
-    /// The operating system refused.
-    Io {
-        /// What was tried.
-        operation: String,
-        /// `std::io::ErrorKind` by a stable number; see `WireFault::kind`.
-        kind: u8,
-        /// What the system said, for people.
-        message: String,
-    },
-    /// It would have led outside.
-    Escapes,
-    /// It is not what is needed.
-    WrongKind {
-        /// What is needed.
-        wanted: String,
-    },
-    /// It changed.
-    Changed,
-    /// It does not read back.
-    Corrupt,
-    /// It holds something.
-    Occupied,
 }

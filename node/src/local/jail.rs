@@ -84,7 +84,7 @@ impl Jail {
     pub fn open_parent<'p>(&self, path: &'p RelPath) -> Result<(OwnedFd, &'p [u8]), SystemError> {
         let bytes = path.as_bytes();
         let Some(name) = path.name() else {
-            return Err(SystemError::WrongKind { path: path.clone(), wanted: "a name below the root" });
+            return Err(SystemError::WrongKind { path: path.clone(), wanted: "a name below the root".into() });
         };
         let parent = &bytes[..bytes.len() - name.len()];
         let parent = parent.strip_suffix(b"/").unwrap_or(parent);
@@ -138,7 +138,7 @@ pub fn open_at(
 
 /// [`Jail::open_file`] for a name in a directory that is already open; `path` is for the error.
 pub fn open_file_at(directory: BorrowedFd<'_>, name: &[u8], path: &RelPath) -> Result<OwnedFd, SystemError> {
-    let wrong_kind = || SystemError::WrongKind { path: path.clone(), wanted: "a regular file" };
+    let wrong_kind = || SystemError::WrongKind { path: path.clone(), wanted: "a regular file".into() };
     let before = metadata::of_name(directory, name).map_err(SystemError::io("open", path))?;
     if before.kind != EntryKind::File {
         return Err(wrong_kind());

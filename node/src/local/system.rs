@@ -93,7 +93,7 @@ impl OrbitSystem for LocalSystem {
         match rustix::fs::readlinkat(&parent, name, Vec::new()) {
             Ok(text) => Ok(text.into_bytes()),
             Err(Errno::INVAL) => {
-                Err(SystemError::WrongKind { path: path.clone(), wanted: "a symbolic link" })
+                Err(SystemError::WrongKind { path: path.clone(), wanted: "a symbolic link".into() })
             }
             Err(errno) => Err(SystemError::io("read the link", path)(errno.into())),
         }

@@ -212,7 +212,7 @@ impl Worker {
         existing: Option<Metadata>,
     ) -> Result<Progress, ItemFault> {
         if planned.kind != EntryKind::Symlink {
-            return Err(SystemError::WrongKind { path: path.clone(), wanted: "an object to copy" }.into());
+            return Err(SystemError::WrongKind { path: path.clone(), wanted: "an object to copy".into() }.into());
         }
         let place = match &self.directory {
             Some(directory) => Place::Inside(&directory.name, &item.name),

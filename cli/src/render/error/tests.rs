@@ -18,7 +18,7 @@ fn denied() -> io::Error {
 
 #[test]
 fn what_people_read() {
-    let system = |source| SystemError::Io { operation: "flush", path: RelPath::root(), source };
+    let system = |source| SystemError::Io { operation: "flush".into(), path: RelPath::root(), source };
     let report = Box::new(RunReport::default());
     let errors = [
         shown(CliError::NotInGrid {

@@ -283,7 +283,7 @@ impl Scan for MemoryScan {
         if self.failing.contains(&path) {
             self.listings.retain(|below| !below.path.starts_with(&path));
             let source = io::ErrorKind::PermissionDenied.into();
-            let error = SystemError::Io { operation: "read", path: path.clone(), source };
+            let error = SystemError::Io { operation: "read".into(), path: path.clone(), source };
             return Some(Err(ScanFault { path, error }));
         }
         Some(Ok(listing))

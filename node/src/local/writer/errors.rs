@@ -59,7 +59,7 @@ impl BeginError {
         match self {
             Self::System(error) => error,
             Self::NotOurs { path } => {
-                SystemError::WrongKind { path, wanted: "a stage directory of Orbit's own" }
+                SystemError::WrongKind { path, wanted: "a stage directory of Orbit's own".into() }
             }
             Self::Busy(busy) => SystemError::io("stage below", path)(std::io::Error::new(
                 std::io::ErrorKind::ResourceBusy,
