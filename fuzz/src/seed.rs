@@ -1,0 +1,238 @@
+//! Real encodings, one or a few for each target, which the fuzzer starts from.
+
+use orbit_core::byte_range::ByteRange;
+use orbit_core::grid::refusal::CertificateFault;
+use orbit_core::grid::{Fence, JoinToken, Profile, Refusal, Role};
+use orbit_core::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
+use orbit_core::wire::bytes::Octets;
+use orbit_core::wire::control::{ControlReply, ControlRequest};
+use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest, NucleusAddress};
+use orbit_core::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
+use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireFault, WireSystemError};
+use orbit_core::wire::{PROTOCOL_VERSION, encode};
+use orbit_mesh::key::NodeKey;
+use orbit_mesh::pki::{Authority, Grant, SigningRequest};
+
+/// What time it is: in 2027.
+pub const NOW: i64 = 1_800_000_000_000;
+/// The grid.
+pub const GRID: GridId = GridId::from_bytes([0x47; 16]);
+const NODE: NodeId = NodeId::from_bytes([0x4e; 16]);
+const KEY_FILE: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIEJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJC\n-----END PRIVATE KEY-----\n";
+
+/// A file of the corpus.
+pub struct Seed {
+    /// Whose.
+    pub target: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// The key of the member that certificates are for. Its secret half is known to everybody.
+pub fn peer() -> PeerKey {
+    key().key()
+}
+
+fn key() -> NodeKey {
+    NodeKey::from_pem(KEY_FILE).expect("it is a key file")
+}
+
+/// Reads base64 without padding: the middle line of a key file.
+pub fn base64(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u32> = text.bytes().map(|byte| u32::from(digit(byte))).collect();
+    let groups = digits.chunks_exact(4).map(|group| group.iter().fold(0, |bits, digit| bits << 6 | digit));
+    groups.flat_map(|bits| bits.to_be_bytes().into_iter().skip(1)).collect()
+}
+
+/// All seeds.
+pub fn all() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let mut add = |target, name, bytes| seeds.push(Seed { target, name, bytes });
+    let authority = Authority::create(GRID, NOW).expect("a grid can be founded");
+    let next = Authority::create(GRID, NOW).expect("a grid can be founded");
+    let request = SigningRequest::create(&key()).expect("a key can ask");
+    let certificate = certificate(&authority, &request);
+    let anchor = authority.certificate().der().to_vec();
+    let cross = authority.cross_sign(next.certificate()).expect("the same grid");
+
+    add("certificate", "member", certificate.clone());
+    add("certificate", "authority", anchor.clone());
+    add("certificate", "cross_signed", cross.clone());
+    add("certificate", "request", request.clone());
+    for (name, der) in [("member", &certificate), ("authority", &anchor), ("cross_signed", &cross)] {
+        // Without the four bytes around it, the algorithm and the signature.
+        add("signed_certificate", name, der[4..der.len() - 74].to_vec());
+    }
+    add("key_file", "ours", KEY_FILE.into());
+    add("token", "ours", token().into());
+    add("token", "shouted", token().to_uppercase().into());
+    for (name, text) in [
+        ("local", "./a:b"),
+        ("absolute", "/srv/photos"),
+        ("remote", "nas2:/srv/photos"),
+        ("url", "s3://bucket"),
+        ("drive", "C:\\photos"),
+        ("no_path", "nas2:"),
+    ] {
+        add("endpoint", name, text.into());
+    }
+    for (name, bytes) in join(&certificate, &anchor, &request) {
+        add("join", name, bytes);
+    }
+    for (name, bytes) in control(&certificate, &anchor, &request) {
+        add("control", name, bytes);
+    }
+    for (name, bytes) in pulse(&anchor) {
+        add("pulse", name, bytes);
+    }
+    for (name, bytes) in system() {
+        add("system", name, bytes);
+    }
+    seeds
+}
+
+fn certificate(authority: &Authority, request: &[u8]) -> Vec<u8> {
+    let request = SigningRequest::parse(request).expect("it was just made");
+    let grant = Grant {
+        node: NODE,
+        grid: GRID,
+        role: Role::Nucleus,
+        serial: Serial::from_bytes([0x53; 16]),
+        not_before_ms: NOW - 3_600_000,
+        not_after_ms: NOW + 90 * 86_400_000,
+    };
+    authority.issue(&request, &grant).expect("the grant is in order")
+}
+
+fn token() -> String {
+    JoinToken { grid: GRID, pin: [0x50; 32], id: TokenId::from_bytes([0x54; 6]), secret: [0x5e; 32] }
+        .to_text()
+}
+
+fn nucleus() -> NucleusAddress {
+    NucleusAddress { node: NODE, key: peer(), addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()] }
+}
+
+fn enrol(request: &[u8]) -> Enrol {
+    Enrol {
+        token: TokenId::from_bytes([0x54; 6]),
+        secret: vec![0x5e; 32],
+        request: request.to_vec(),
+        name: "nas2".to_owned(),
+    }
+}
+
+fn enrolled(certificate: &[u8], anchor: &[u8]) -> Box<Enrolled> {
+    Box::new(Enrolled {
+        grid: GRID,
+        grid_name: "home".to_owned(),
+        node: NODE,
+        name: "nas2".to_owned(),
+        certificate: certificate.to_vec(),
+        anchors: vec![Octets(anchor.to_vec())],
+        nuclei: vec![nucleus()],
+        fence: Fence { epoch: 1, term: 7 },
+    })
+}
+
+type Named = (&'static str, Vec<u8>);
+
+fn join(certificate: &[u8], anchor: &[u8], request: &[u8]) -> Vec<Named> {
+    let hello = Hello {
+        protocol: PROTOCOL_VERSION,
+        grid: Some(GRID),
+        fence: Fence { epoch: 1, term: 7 },
+        certificate: certificate.to_vec(),
+        anchors: vec![Octets(anchor.to_vec())],
+        is_nucleus: true,
+        now_ms: NOW,
+    };
+    let expired = Refusal::Certificate { reason: CertificateFault::Expired { ago_ms: 86_400_000 } };
+    vec![
+        ("hello", encode(&JoinRequest::Hello(hello.clone()))),
+        ("enrol", encode(&JoinRequest::Enrol(enrol(request)))),
+        ("re_enrol", encode(&JoinRequest::ReEnrol { request: request.to_vec() })),
+        ("hello_back", encode(&JoinReply::Hello(hello))),
+        ("enrolled", encode(&JoinReply::Enrolled(enrolled(certificate, anchor)))),
+        ("refused", encode(&JoinReply::Refused(expired))),
+    ]
+}
+
+fn control(certificate: &[u8], anchor: &[u8], request: &[u8]) -> Vec<Named> {
+    let addresses = vec!["/ip6/2001:db8::1/tcp/4001".to_owned()];
+    let anchors = vec![Octets(anchor.to_vec())];
+    let draining = Refusal::Draining { name: "nas2".to_owned() };
+    vec![
+        ("renew", encode(&ControlRequest::Renew { request: request.to_vec() })),
+        ("forward_enrol", encode(&ControlRequest::ForwardEnrol { key: peer(), enrol: enrol(request) })),
+        ("dial_back", encode(&ControlRequest::DialBack { addresses: addresses.clone() })),
+        ("renewed", encode(&ControlReply::Renewed { certificate: certificate.to_vec(), anchors })),
+        ("enrolled", encode(&ControlReply::Enrolled(enrolled(certificate, anchor)))),
+        ("dialled_back", encode(&ControlReply::DialledBack { reached: addresses })),
+        ("refused", encode(&ControlReply::Refused(draining))),
+    ]
+}
+
+fn pulse(anchor: &[u8]) -> Vec<Named> {
+    let disks = vec![Disk { path: "/srv".to_owned(), total: 4 << 40, free: 1 << 40 }];
+    let full = Pulse {
+        seq: 3,
+        now_ms: NOW,
+        rtt_us: 900,
+        load: Load { cpu_permille: 250, cores: 4, disks, ..Load::default() },
+        metering: Metering { since_ms: NOW, calls: 12, ..Metering::default() },
+        profile: Some(Profile { version: "0.1.0".to_owned(), ..Profile::default() }),
+        serial: Some(Serial::from_bytes([0x53; 16])),
+    };
+    let update = Update {
+        name: "nas2".to_owned(),
+        anchors: vec![Octets(anchor.to_vec())],
+        revoked: vec![Serial::from_bytes([0x52; 16])],
+        nuclei: vec![nucleus()],
+        ..Update::default()
+    };
+    let reply = PulseReply { seq: Some(3), update: Some(Box::new(update)), ..PulseReply::default() };
+    vec![
+        ("bare", encode(&Pulse::default())),
+        ("full", encode(&full)),
+        ("reply", encode(&reply)),
+        ("bare_reply", encode(&PulseReply::default())),
+    ]
+}
+
+fn system() -> Vec<Named> {
+    let path = b"photos/2026".to_vec();
+    let opening = Opening { fence: Fence { epoch: 1, term: 7 }, path: b"/srv".to_vec(), browse: true };
+    let opened = Opened { start: vec![], node: "nas2".to_owned(), ways: vec![Octets(b"photos".to_vec())] };
+    let failed = |fault| encode(&Reply::Failed(WireSystemError { path: path.clone(), fault }));
+    let wrong_kind = WireFault::WrongKind { wanted: "directory".to_owned() };
+    vec![
+        ("opening", encode(&opening)),
+        ("scan", encode(&Call::Scan { start: path.clone(), one_file_system: true, threads: 4 })),
+        ("stop", encode(&Call::Stop)),
+        (
+            "hash",
+            encode(&Call::HashRange {
+                path: path.clone(),
+                range: ByteRange::new(0, 4096).expect("in range"),
+            }),
+        ),
+        ("chunk", encode(&Call::Chunk { path: path.clone(), with_chunks: true })),
+        ("read", encode(&Call::Read { offset: 1 << 40, len: 1 << 20 })),
+        ("opened", encode(&Reply::Opened(opened))),
+        ("wrong_kind", failed(wrong_kind)),
+        ("escapes", failed(WireFault::Escapes)),
+        ("xattrs", encode(&Reply::Xattrs(vec![(Octets(b"user.a".to_vec()), Octets(b"1".to_vec()))]))),
+        ("done", encode(&Reply::Done)),
+    ]
+}
