@@ -86,15 +86,23 @@ impl Door {
         }
     }
 
-    /// Closes connections of strangers that had their time. To be called every second or so.
+    /// Closes connections of strangers that had their time, and the oldest of those that came in a crowd. To be called
+    /// every second or so.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let too_long = self.limits.stranger_time;
-        let lingering: Vec<ConnectionId> = self
-            .strangers
-            .iter()
-            .filter(|(_, stranger)| now.saturating_duration_since(stranger.at) >= too_long)
-            .map(|(connection, _)| *connection)
-            .collect();
+        let mut from: HashMap<Origin, usize> = HashMap::new();
+        let mut lingering = Vec::new();
+        // Newest first, so that it is the older ones that are too many.
+        for connection in self.arrivals.iter().rev() {
+            let Some(stranger) = self.strangers.get(connection) else { continue };
+            let age = now.saturating_duration_since(stranger.at);
+            let overdue = from.entry(stranger.origin).or_default();
+            *overdue += usize::from(age >= GRACE);
+            if age >= self.limits.stranger_time
+                || *overdue > self.limits.strangers_per_origin && age >= GRACE && !stranger.asked
+            {
+                lingering.push(*connection);
+            }
+        }
         for connection in lingering {
             self.evict(connection);
         }

@@ -11,7 +11,7 @@ use libp2p::{PeerId, noise, tcp, yamux};
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -49,12 +49,56 @@ pub(super) fn transport(
         .boxed())
 }
 
+/// Bytes that all strangers together may have sent on connections that still exist. Beyond it, those that sent more than
+/// [`FAIR`] are hung up on; a member's hello is well below that, so members get in whatever strangers do.
+const POOL: u64 = 32 << 20;
+const FAIR: u64 = 8 << 10;
+
 /// What one TCP connection received, and may receive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lane {
     received: AtomicU64,
     /// Bytes; 0 is no limit. The handshake itself is short and has none.
     limit: AtomicU64,
+    is_cut: AtomicBool,
+    /// Sum of `received` of all lanes that have a limit.
+    pool: Arc<AtomicU64>,
+}
+
+impl Lane {
+    fn may_read(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let received = self.received.load(Ordering::Relaxed);
+        let pooled = self.pool.load(Ordering::Relaxed);
+        limit == 0 || received <= limit && (pooled <= POOL || received <= FAIR)
+    }
+
+    fn count(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+        if self.limit.load(Ordering::Relaxed) != 0 {
+            self.pool.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on what is received is counted, as a stranger's.
+    fn restrict(&self, limit: u64) {
+        self.received.store(0, Ordering::Relaxed);
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Takes the limit off. Bytes counted by a read at this very moment may stay in the pool until the lane ends; they
+    /// are one read's worth.
+    fn lift(&self) {
+        if self.limit.swap(0, Ordering::Relaxed) != 0 {
+            self.pool.fetch_sub(self.received.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.lift();
+    }
 }
 
 /// The lanes of every peer. A connection's handler cannot see how much its peer makes yamux buffer, so the limit on
@@ -62,18 +106,28 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Lanes {
     stranger_bytes: u64,
+    pool: Arc<AtomicU64>,
     /// Weak: a lane lives as long as its connection. Dead ones are removed when a peer comes or goes.
     by_peer: Mutex<HashMap<PeerId, Vec<Weak<Lane>>>>,
 }
 
 impl Lanes {
-    /// Strangers may send `stranger_bytes`.
+    /// Strangers may send `stranger_bytes` each.
     pub(super) fn new(stranger_bytes: u64) -> Self {
-        Self { stranger_bytes, by_peer: Mutex::default() }
+        Self { stranger_bytes, pool: Arc::default(), by_peer: Mutex::default() }
+    }
+
+    fn lane(&self) -> Arc<Lane> {
+        Arc::new(Lane {
+            received: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
+            is_cut: AtomicBool::new(false),
+            pool: Arc::clone(&self.pool),
+        })
     }
 
     fn add(&self, peer: PeerId, lane: &Arc<Lane>) {
-        lane.limit.store(self.stranger_bytes, Ordering::Relaxed);
+        lane.restrict(self.stranger_bytes);
         let mut by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
         let lanes = by_peer.entry(peer).or_default();
         lanes.retain(|lane| lane.strong_count() > 0);
@@ -82,9 +136,19 @@ impl Lanes {
 
     /// Takes the limit off all connections of a member.
     pub(super) fn lift(&self, peer: &PeerId) {
+        self.each(peer, Lane::lift);
+    }
+
+    /// Lets not a byte more through on the connections of a peer. Closing alone would first send what is queued, which
+    /// a peer that reads nothing can put off.
+    pub(super) fn cut(&self, peer: &PeerId) {
+        self.each(peer, |lane| lane.is_cut.store(true, Ordering::Relaxed));
+    }
+
+    fn each(&self, peer: &PeerId, act: impl Fn(&Lane)) {
         let by_peer = self.by_peer.lock().unwrap_or_else(PoisonError::into_inner);
         for lane in by_peer.get(peer).into_iter().flatten().filter_map(Weak::upgrade) {
-            lane.limit.store(0, Ordering::Relaxed);
+            act(&lane);
         }
     }
 
@@ -105,11 +169,20 @@ pub(super) struct Counted<S> {
     lane: Arc<Lane>,
 }
 
+impl<S> Counted<S> {
+    fn check_cut(&self) -> io::Result<()> {
+        if self.lane.is_cut.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer was cut off"));
+        }
+        Ok(())
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let limit = this.lane.limit.load(Ordering::Relaxed);
-        if limit != 0 && this.lane.received.load(Ordering::Relaxed) > limit {
+        this.check_cut()?;
+        if !this.lane.may_read() {
             this.counters.drop_one(reason::TALKATIVE);
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
@@ -119,7 +192,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let read = Pin::new(&mut this.io).poll_read(cx, buf);
         if let Poll::Ready(Ok(count)) = read {
             this.counters.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
-            this.lane.received.fetch_add(count as u64, Ordering::Relaxed);
+            this.lane.count(count as u64);
         }
         read
     }
@@ -128,6 +201,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.check_cut()?;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         if let Poll::Ready(Ok(count)) = written {
             this.counters.bytes_out.fetch_add(count as u64, Ordering::Relaxed);
@@ -136,6 +210,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_cut()?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
@@ -154,7 +229,7 @@ struct Secured {
 
 impl Secured {
     fn counted<S>(&self, io: S) -> Counted<S> {
-        Counted { io, counters: Arc::clone(&self.counters), lane: Arc::default() }
+        Counted { io, counters: Arc::clone(&self.counters), lane: self.lanes.lane() }
     }
 }
 

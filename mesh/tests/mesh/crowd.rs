@@ -28,8 +28,7 @@ async fn strangers_are_bounded_and_members_get_in_all_the_same() {
     let limits = Limits { strangers: 100, strangers_per_origin: 50, ..Limits::default() };
     let node = Node::start_with(key, Some(identity), limits).await;
     let address = node.addresses()[0].clone();
-    let crowd: Vec<_> =
-        join_all((0..300).map(|_| Stranger::connect(node.peer(), address.clone()))).await;
+    let crowd: Vec<_> = join_all((0..300).map(|_| Stranger::connect(node.peer(), address.clone()))).await;
     let taken = crowd.iter().flatten().filter(|stranger| stranger.is_connected()).count();
     assert!(node.mesh.counters().strangers <= 100, "{:?}", node.mesh.counters());
     until("the refused ones are gone", || node.mesh.counters().connections <= 100).await;
@@ -104,7 +103,8 @@ async fn a_grid_that_comes_back_at_once_gets_in() {
     }
     assert_eq!(nucleus.mesh.peers().len(), count);
     assert_eq!(nucleus.mesh.counters().strangers, 0);
-    let grown = resident().zip(before).map(|(after, before)| after.saturating_sub(before) / count as u64 >> 10);
+    let grown =
+        resident().zip(before).map(|(after, before)| after.saturating_sub(before) / count as u64 >> 10);
     figures(&format!("{count} members in {took:?}; both ends of a connection: {grown:?} KiB"));
     while nucleus.events.try_recv().is_ok_and(|event| !matches!(event, MeshEvent::Gone { .. })) {}
 }

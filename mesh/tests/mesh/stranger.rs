@@ -186,9 +186,11 @@ impl ConnectionHandler for Knocker {
         _: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Self::OutboundOpenInfo, Infallible>> {
         match self.knocks.pop_front() {
-            Some(Knock { protocol, reply }) => Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
-                protocol: SubstreamProtocol::new(ReadyUpgrade::new(protocol), reply),
-            }),
+            Some(Knock { protocol, reply }) => {
+                Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest {
+                    protocol: SubstreamProtocol::new(ReadyUpgrade::new(protocol), reply),
+                })
+            }
             None => Poll::Pending,
         }
     }

@@ -107,6 +107,32 @@ async fn a_stream_carries_eight_mebibytes_both_ways() {
         .expect("in time");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_streams_at_once_do_not_block_each_other() {
+    let (mut nucleus, star) = pair().await;
+    let bytes = std::sync::Arc::new(vec![0x5a; 1 << 20]);
+    let mut working = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let mine = star.mesh.open(nucleus.peer(), Protocol::System).await.expect("a stream");
+        let (_, theirs) = opened(&mut nucleus).await;
+        for stream in [mine, theirs] {
+            let bytes = std::sync::Arc::clone(&bytes);
+            working.spawn(async move {
+                let (mut read, mut write) = tokio::io::split(stream);
+                let sending = async {
+                    write.write_all(&bytes).await.expect("sent");
+                    write.shutdown().await.expect("closed");
+                };
+                let mut received = Vec::new();
+                let ((), count) = tokio::join!(sending, read.read_to_end(&mut received));
+                assert_eq!(count.expect("received"), bytes.len());
+            });
+        }
+    }
+    let all = async { while working.join_next().await.transpose().expect("it ran").is_some() {} };
+    tokio::time::timeout(DEADLINE, all).await.expect("in time");
+}
+
 #[tokio::test]
 async fn streams_of_one_peer_are_bounded_and_places_come_back() {
     let (mut nucleus, star) = pair().await;

@@ -218,12 +218,19 @@ fn faults(error: DialError, addresses: &[Multiaddr]) -> (Vec<(Multiaddr, Address
                 TransportError::Other(error) => AddressFault::Io(error),
             };
             let named = |(address, error)| (without_peer(address), fault(error));
-            (causes.into_iter().map(named).collect(), Vec::new())
+            let mut causes: Vec<_> = causes.into_iter().map(named).collect();
+            // The library leaves out addresses that this node listens on.
+            for address in addresses.iter().cloned().map(without_peer) {
+                if causes.iter().all(|(known, _)| *known != address) {
+                    causes.push((address, AddressFault::Ourselves));
+                }
+            }
+            (causes, Vec::new())
         }
         DialError::Denied { .. } => all(|| AddressFault::Denied),
-        DialError::NoAddresses | DialError::Aborted | DialError::DialPeerConditionFalse(_) => {
-            all(|| AddressFault::GivenUp)
-        }
+        // There were addresses; so this node listens on all of them.
+        DialError::NoAddresses => all(|| AddressFault::Ourselves),
+        DialError::Aborted | DialError::DialPeerConditionFalse(_) => all(|| AddressFault::GivenUp),
     }
 }
 

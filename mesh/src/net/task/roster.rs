@@ -88,6 +88,7 @@ impl Task {
     /// Closes the gate and all connections of a peer, whatever is on its way.
     pub(super) fn cut_off(&mut self, peer: &PeerId) {
         self.swarm.behaviour_mut().members.revoke(peer);
+        self.lanes.cut(peer);
         self.dismiss(peer);
     }
 
