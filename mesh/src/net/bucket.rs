@@ -13,7 +13,7 @@ const ORIGINS_MAX: usize = 4_096;
 pub(super) struct Buckets {
     burst: f64,
     per_second: f64,
-    buckets: HashMap<Origin, Bucket>,
+    known: HashMap<Origin, Bucket>,
     others: Bucket,
 }
 
@@ -40,19 +40,19 @@ impl Bucket {
 impl Buckets {
     pub(super) fn new(burst: u32, per_second: u32, now: Instant) -> Self {
         let (burst, per_second) = (f64::from(burst.max(1)), f64::from(per_second.max(1)));
-        Self { burst, per_second, buckets: HashMap::new(), others: Bucket { tokens: burst, at: now } }
+        Self { burst, per_second, known: HashMap::new(), others: Bucket { tokens: burst, at: now } }
     }
 
     /// Whether `origin` may ask now; if not, when it may.
     pub(super) fn take(&mut self, origin: Origin, now: Instant) -> Result<(), Duration> {
         let (burst, per_second) = (self.burst, self.per_second);
-        if self.buckets.len() >= ORIGINS_MAX && !self.buckets.contains_key(&origin) {
+        if self.known.len() >= ORIGINS_MAX && !self.known.contains_key(&origin) {
             self.forget_full(now);
         }
-        let bucket = if self.buckets.len() >= ORIGINS_MAX && !self.buckets.contains_key(&origin) {
+        let bucket = if self.known.len() >= ORIGINS_MAX && !self.known.contains_key(&origin) {
             &mut self.others
         } else {
-            self.buckets.entry(origin).or_insert(Bucket { tokens: burst, at: now })
+            self.known.entry(origin).or_insert(Bucket { tokens: burst, at: now })
         };
         bucket.take(burst, per_second, now)
     }
@@ -60,7 +60,7 @@ impl Buckets {
     /// Forgets the buckets that are full again: they say no more than a new one would.
     pub(super) fn forget_full(&mut self, now: Instant) {
         let (burst, per_second) = (self.burst, self.per_second);
-        self.buckets.retain(|_, bucket| {
+        self.known.retain(|_, bucket| {
             bucket.tokens + now.saturating_duration_since(bucket.at).as_secs_f64() * per_second < burst
         });
     }
@@ -95,8 +95,8 @@ mod tests {
         for number in 0..20_000 {
             let _ = buckets.take(origin(number), start);
         }
-        assert!(buckets.buckets.len() <= ORIGINS_MAX);
+        assert!(buckets.known.len() <= ORIGINS_MAX);
         buckets.forget_full(start + Duration::from_secs(2));
-        assert!(buckets.buckets.is_empty());
+        assert!(buckets.known.is_empty());
     }
 }

@@ -218,7 +218,7 @@ impl Task {
                 self.shared.set_listen(self.swarm.listeners().cloned().collect());
             }
             SwarmEvent::ListenerError { error, .. } => {
-                tracing::warn!(%error, "listening failed for a moment")
+                tracing::warn!(%error, "listening failed for a moment");
             }
             _ => {}
         }
@@ -273,7 +273,7 @@ impl Task {
         self.cut_off_expired();
         self.replace_connections(now);
         self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks % SWEEP_TICKS == 0 {
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
             self.buckets.forget_full(now);
             self.lanes.sweep();
         }
@@ -305,13 +305,13 @@ impl Task {
         }
     }
 
-    /// Hands an event to the daemon if more than `spare` others fit too.
-    fn offer(&mut self, event: MeshEvent, spare: usize) -> Result<(), MeshEvent> {
-        if !self.backlog.is_empty() || self.events.capacity() <= spare {
-            return Err(event);
-        }
-        self.events.try_send(event).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event) => event,
-        })
+    /// Whether the daemon takes an event now, and `spare` others after it.
+    fn has_room(&self, spare: usize) -> bool {
+        self.backlog.is_empty() && self.events.capacity() > spare
+    }
+
+    /// Hands an event to the daemon if [there is room](Self::has_room). If not, it is dropped, and false is returned.
+    fn offer(&mut self, event: MeshEvent, spare: usize) -> bool {
+        self.has_room(spare) && self.events.try_send(event).is_ok()
     }
 }

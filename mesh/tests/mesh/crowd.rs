@@ -104,7 +104,7 @@ async fn a_grid_that_comes_back_at_once_gets_in() {
     assert_eq!(nucleus.mesh.peers().len(), count);
     assert_eq!(nucleus.mesh.counters().strangers, 0);
     let grown =
-        resident().zip(before).map(|(after, before)| after.saturating_sub(before) / count as u64 >> 10);
+        resident().zip(before).map(|(after, before)| (after.saturating_sub(before) / count as u64) >> 10);
     figures(&format!("{count} members in {took:?}; both ends of a connection: {grown:?} KiB"));
     while nucleus.events.try_recv().is_ok_and(|event| !matches!(event, MeshEvent::Gone { .. })) {}
 }

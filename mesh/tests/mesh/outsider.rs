@@ -192,7 +192,7 @@ async fn a_stranger_that_sends_too_much_is_hung_up_on() {
     for _ in 0..16 {
         let _ = tokio::time::timeout(DEADLINE, async {
             if let Knocked::Open(mut stream) = outsider.knock("/orbit/join/1").await {
-                let _ = stream.write_all(&[0x41; 32 << 10]).await;
+                let _ = stream.write_all(&vec![0x41; 32 << 10]).await;
                 let _ = stream.flush().await;
             }
         })

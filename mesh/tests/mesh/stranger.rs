@@ -53,7 +53,7 @@ impl Stranger {
             .multiplex(yamux::Config::default())
             .boxed();
         let config = libp2p::swarm::Config::with_tokio_executor()
-            .with_idle_connection_timeout(Duration::from_secs(600));
+            .with_idle_connection_timeout(Duration::from_mins(10));
         let mut swarm = Swarm::new(transport, Knocking::default(), keypair.public().to_peer_id(), config);
         swarm.dial(address).ok()?;
         let (knocks, mut received) = mpsc::unbounded_channel::<Knock>();

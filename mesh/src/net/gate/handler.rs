@@ -86,11 +86,10 @@ impl<H: ConnectionHandler> ConnectionHandler for GateHandler<H> {
 
     fn on_behaviour_event(&mut self, event: Self::FromBehaviour) {
         match event {
-            ToHandler::Wake => {}
             ToHandler::Open => self.open = true,
             // Nothing is kept for a peer that is not allowed.
             ToHandler::Inner(event) if self.is_allowed() => self.inner.on_behaviour_event(event),
-            ToHandler::Inner(_) => {}
+            ToHandler::Inner(_) | ToHandler::Wake => {}
         }
     }
 

@@ -64,7 +64,7 @@ impl Task {
             self.shared.counters.drop_one(reason::DISCOVERED);
         }
         for (peer, addresses) in news {
-            let _ = self.offer(MeshEvent::Discovered { peer, addresses }, SPARED);
+            self.offer(MeshEvent::Discovered { peer, addresses }, SPARED);
         }
     }
 }

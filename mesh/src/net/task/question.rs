@@ -105,6 +105,10 @@ impl Task {
     }
 
     /// The member that `peer` is.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal inside is large, and this is called once for a question"
+    )]
     fn member(&self, peer: PeerId) -> Result<&Member, AskError> {
         let known = self.peers.get(&peer).ok_or(AskError::NotConnected { peer })?;
         known.member.as_ref().map(|held| &held.member).ok_or(AskError::NotAdmitted { peer })
@@ -197,8 +201,7 @@ impl Task {
         channel: ResponseChannel<JoinReply>,
     ) -> Option<(ResponseChannel<JoinReply>, JoinReply)> {
         let busy = || JoinReply::Refused(Refusal::TooMany { retry_after_s: 1 });
-        let has_room = self.backlog.is_empty()
-            && self.events.capacity() > SPARED_FOR_MEMBERS
+        let has_room = self.has_room(SPARED_FOR_MEMBERS)
             && self.questions.waiting.load(Ordering::Relaxed) < self.limits.join_waiting;
         let (true, Some(key)) = (has_room, key_of(&peer)) else {
             self.shared.counters.drop_one(reason::BUSY);
@@ -214,7 +217,7 @@ impl Task {
         });
         self.swarm.behaviour_mut().door.set_asked(connection, true);
         // There is room: it was looked at above, and nobody else sends.
-        let _ = self.offer(MeshEvent::Join { peer, key, request, answer }, SPARED_FOR_MEMBERS);
+        self.offer(MeshEvent::Join { peer, key, request, answer }, SPARED_FOR_MEMBERS);
         None
     }
 
@@ -240,7 +243,7 @@ impl Task {
 
     fn on_asked(&mut self, peer: PeerId, request: ControlRequest, channel: ResponseChannel<ControlReply>) {
         let Ok(from) = self.member(peer).cloned() else { return };
-        if !self.backlog.is_empty() || self.events.capacity() == 0 {
+        if !self.has_room(0) {
             self.shared.counters.drop_one(reason::BUSY);
             let limit = u32::try_from(self.events.max_capacity()).unwrap_or(u32::MAX);
             let reply = ControlReply::Refused(Refusal::Busy { name: self.own_name(), limit });
@@ -251,12 +254,12 @@ impl Task {
         let answer = Answer::new(move |reply| {
             let _ = answers.send(Answered::Control { channel, reply });
         });
-        let _ = self.offer(MeshEvent::Asked { from, request, answer }, 0);
+        self.offer(MeshEvent::Asked { from, request, answer }, 0);
     }
 
     pub(super) fn on_opened(&mut self, Incoming { protocol, stream }: Incoming) {
         let Ok(from) = self.member(stream.peer()).cloned() else { return };
-        if self.offer(MeshEvent::Opened { from, protocol, stream }, 0).is_err() {
+        if !self.offer(MeshEvent::Opened { from, protocol, stream }, 0) {
             self.shared.counters.drop_one(reason::BUSY);
         }
     }
