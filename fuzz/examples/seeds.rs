@@ -1,4 +1,4 @@
-//! Writes the seeds: `cargo run --bin seeds`. Certificates differ from run to run; the rest does not.
+//! Writes the seeds: `cargo run --example seeds`. Certificates differ from run to run; the rest does not.
 
 use std::io;
 use std::path::Path;
