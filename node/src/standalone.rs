@@ -1,4 +1,5 @@
-//! Standalone runs: no daemon, no port, no configuration.
+//! Standalone runs: no daemon, no port, no configuration. What only looks ([`scan`], [`hash`], [`dedup`]) can look at
+//! stars of a grid as well, given a way there.
 //!
 //! A sync is a plan that is made and run at once; `orbit plan` keeps it in between. Reading order: [`request`] (what is
 //! asked), `trees` and `guards` (may it be done), `planning`, then `execute`, `run`, `stage`, `copy` and `commit` (it is done).
@@ -12,6 +13,7 @@ mod guards;
 mod inspect;
 mod limiter;
 pub mod observer;
+mod place;
 mod planning;
 mod plans;
 pub mod progress;
@@ -25,6 +27,7 @@ mod trees;
 pub use dedup::{ChunkTotals, DedupOptions, DedupReport, DuplicateFile, DuplicateSet, Storage, dedup};
 pub use error::{Guard, RunError};
 pub use inspect::{HashRow, ScanRow, WalkRules, hash, scan};
+pub use place::{Place, StarPlace, browse};
 pub use plans::{PlanReport, list_plans, make_plan, remove_plan, run_plan, show_plan};
 pub use sync::{RunReport, dry_run, sync};
 

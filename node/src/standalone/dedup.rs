@@ -24,7 +24,7 @@ pub use tally::ChunkTotals;
 
 use super::inspect::WalkRules;
 use super::state::{UniverseCache, open_universe};
-use super::{Context, RunError};
+use super::{Context, Place, RunError};
 use candidates::{Candidates, SizeSketch};
 use chunks::ChunkReader;
 use forest::{Faults, Forest};
@@ -57,8 +57,8 @@ pub struct DuplicateSet {
     pub size: u64,
     /// The files, at least two, in walk order. Further names of the same inode are not listed.
     pub files: Vec<DuplicateFile>,
-    /// Bytes on disk that sharing would save: what all but one file of each file system occupy, without what they
-    /// share already. As it was before anything was applied.
+    /// Bytes on disk that sharing would save: what all but one file of each file system of this machine occupy, without
+    /// what they share already. As it was before anything was applied.
     pub bytes_shareable: u64,
 }
 
@@ -93,6 +93,8 @@ pub enum Storage {
     Unsupported,
     /// It was to share, but could not be opened, or the kernel refused; reported as a fault.
     Refused,
+    /// It lies on a star, which is not asked whose storage that is.
+    Elsewhere,
 }
 
 /// What a dedup found and did.
@@ -129,16 +131,22 @@ pub struct DedupReport {
 /// Finds files of equal content below `endpoints` (directories or files, which may lie within each other) and gives
 /// them to `sink`, the largest first. With [`apply`](DedupOptions::apply) each set was shared before it is given.
 ///
+/// Endpoints may lie on stars: they are read where they lie, only heads and hashes travel, and nothing is shared there.
+///
 /// Sharing changes nothing that can be read: contents, times and attributes stay, and no file is replaced by a link.
 /// What fails on single files is reported and counted. Stopped while walking it gives [`RunError::Interrupted`] with
 /// nothing changed; stopped later, a report with `interrupted` set.
 pub fn dedup(
     context: &Context,
-    endpoints: &[PathBuf],
+    endpoints: &[Place],
     options: &DedupOptions,
     sink: &mut dyn FnMut(&DuplicateSet),
 ) -> Result<DedupReport, RunError> {
-    let cache = open_universe(&context.state_dir, context.observer.as_ref()).map(Arc::new);
+    let is_local = endpoints.iter().any(|place| matches!(place, Place::Here(_)));
+    let cache = is_local
+        .then(|| open_universe(&context.state_dir, context.observer.as_ref()))
+        .flatten()
+        .map(Arc::new);
     let forest = Forest::open(context, endpoints, &options.walk, cache.as_ref())?;
     let mut run =
         Run { context, options, forest: &forest, cache: cache.as_deref(), faults: Faults::default() };
@@ -162,6 +170,7 @@ impl Run<'_> {
         let candidates = self.collect(&sizes)?;
         drop(sizes);
         self.find(&candidates, &mut report, sink);
+        self.faults.lost()?;
         report.faults = self.faults.count();
         Ok(report)
     }
@@ -186,6 +195,7 @@ impl Run<'_> {
         self.faults.add(unread?);
         if let Some(reader) = reader {
             report.chunks = Some(reader.finish(&mut self.faults)?);
+            self.faults.lost()?;
             self.keep_hashes();
         }
         Ok(sizes)
@@ -233,6 +243,9 @@ impl Run<'_> {
                 report.interrupted = true;
                 break;
             }
+            if self.faults.is_lost() {
+                break;
+            }
         }
         report.mounts_unsupported = sharer.mounts_unsupported();
     }
@@ -269,17 +282,13 @@ impl DedupReport {
                     self.bytes_shared += bytes;
                 }
                 Storage::Differs => self.files_differing += 1,
-                Storage::Own | Storage::SharedBefore | Storage::Unsupported | Storage::Refused => {}
+                Storage::Own
+                | Storage::SharedBefore
+                | Storage::Unsupported
+                | Storage::Refused
+                | Storage::Elsewhere => {}
             }
         }
-    }
-}
-
-impl DuplicateFile {
-    /// The whole path, given the endpoints that [`dedup`] was called with.
-    pub fn path_in(&self, endpoints: &[PathBuf]) -> PathBuf {
-        let endpoint = &endpoints[self.endpoint];
-        if self.path.is_root() { endpoint.clone() } else { forest::join(endpoint, &self.path) }
     }
 }
 

@@ -1,7 +1,10 @@
 //! [`RunError`]: why a standalone command did not do its work.
 
+use crate::api::client::ClientError;
+use crate::remote::RemoteError;
 use crate::rules::RulesError;
 use orbit_core::RelPath;
+use orbit_core::grid::Refusal;
 use orbit_core::rel_path::RelPathError;
 use orbit_core::system::SystemError;
 use orbit_store::StoreError;
@@ -69,6 +72,21 @@ pub enum RunError {
     /// An operation on one of the two trees failed as a whole.
     #[error(transparent)]
     System(#[from] SystemError),
+    /// The grid cannot be asked, or does not know the node.
+    #[error(transparent)]
+    Grid(#[from] ClientError),
+    /// A star does not do what it is asked.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A star, or the connection to it, failed.
+    #[error("cannot look at {endpoint}")]
+    Star {
+        /// What was looked at.
+        endpoint: String,
+        /// Why not.
+        #[source]
+        source: RemoteError,
+    },
     /// `jobs.db` or the universe failed.
     #[error(transparent)]
     Store(#[from] StoreError),

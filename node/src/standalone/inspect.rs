@@ -3,15 +3,14 @@
 use super::error::{RunError, chain};
 use super::observer::RunEvent;
 use super::request::FilterRule;
+use super::place::{Place, Site};
 use super::state::{UniverseCache, open_universe};
-use super::trees::root_and_path;
 use super::{Context, default_threads};
-use crate::local::system::LocalSystem;
 use crate::rules::Rules;
-use orbit_core::system::{ChunkDetail, OrbitSystem, ScanOptions, SystemError};
+use orbit_core::system::{ChunkDetail, ScanOptions, SystemError};
 use orbit_core::{ByteRange, Chunk, ContentHash, Metadata, RelPath};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{TrySendError, sync_channel};
@@ -38,22 +37,21 @@ pub struct WalkRules {
     pub one_file_system: bool,
 }
 
-/// Gives every entry below `path` to `sink`, in walk order. Directories that cannot be read are reported; the answer is
+/// Gives every entry below `place` to `sink`, in walk order. Directories that cannot be read are reported; the answer is
 /// how many.
 pub fn scan(
     context: &Context,
-    path: &Path,
+    place: &Place,
     walk: &WalkRules,
     sink: &mut dyn FnMut(ScanRow<'_>),
 ) -> Result<u64, RunError> {
-    let (jail, start) = root_and_path(path)?;
-    let system = LocalSystem::new(Arc::new(jail));
+    let (site, start) = place.open()?;
     if !start.is_root() {
-        let metadata = system.metadata(&start)?;
+        let metadata = site.system().metadata(&start).map_err(|error| site.fatal(error))?;
         sink(ScanRow { directory: &RelPath::root(), name: start.as_bytes(), metadata: &metadata });
         return Ok(0);
     }
-    each_listing(context, &system, walk, |listing| {
+    each_listing(context, &site, walk, |listing| {
         for (name, metadata) in listing.iter() {
             sink(ScanRow { directory: &listing.path, name, metadata });
         }
@@ -63,7 +61,7 @@ pub fn scan(
 /// Walks a whole system. Gives the number of directories that could not be read.
 pub(super) fn each_listing(
     context: &Context,
-    system: &LocalSystem,
+    site: &Site,
     walk: &WalkRules,
     mut visit: impl FnMut(&orbit_core::Listing),
 ) -> Result<u64, RunError> {
@@ -74,7 +72,7 @@ pub(super) fn each_listing(
         threads: default_threads(),
     };
     let mut faults = 0;
-    let mut scan = system.scan(&options)?;
+    let mut scan = site.system().scan(&options).map_err(|error| site.fatal(error))?;
     while let Some(found) = scan.next() {
         if context.stop.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted);
@@ -85,8 +83,9 @@ pub(super) fn each_listing(
                 visit(&listing);
             }
             Err(fault) => {
+                let error = site.judge(fault.error)?;
                 faults += 1;
-                context.observer.event(&RunEvent::Fault { path: &fault.path, message: &chain(&fault.error) });
+                context.observer.event(&RunEvent::Fault { path: &fault.path, message: &chain(&error) });
             }
         }
     }
@@ -106,30 +105,37 @@ pub struct HashRow {
     pub chunks: Option<Vec<Chunk>>,
 }
 
-/// Hashes every regular file below `path` and gives them to `sink` in walk order. What cannot be read is reported; the
+/// Hashes every regular file below `place` and gives them to `sink` in walk order. What cannot be read is reported; the
 /// answer is how many.
 pub fn hash(
     context: &Context,
-    path: &Path,
+    place: &Place,
     walk: &WalkRules,
     detail: ChunkDetail,
     sink: &mut dyn FnMut(HashRow),
 ) -> Result<u64, RunError> {
-    let (jail, start) = root_and_path(path)?;
-    let mut system = LocalSystem::new(Arc::new(jail));
-    let cache = open_universe(&context.state_dir, context.observer.as_ref()).map(Arc::new);
+    let (mut site, start) = place.open()?;
+    let cache = site
+        .is_local()
+        .then(|| open_universe(&context.state_dir, context.observer.as_ref()))
+        .flatten()
+        .map(Arc::new);
     if let Some(cache) = &cache {
-        system = system.with_cache(cache.clone());
+        site = site.with_cache(cache);
     }
-    let hashing = Hashing { system, cache: cache.clone(), detail };
+    let hashing = Hashing { site, cache: cache.clone(), detail };
     let faults = if start.is_root() {
         hash_tree(context, &hashing, walk, sink)
     } else {
         // One file gets all the threads.
-        hashing.with_threads(default_threads()).file(start).map_err(RunError::from).map(|row| {
-            sink(row);
-            0
-        })
+        match hashing.with_threads(default_threads()).file(start, None) {
+            Ok(row) => {
+                sink(row);
+                Ok(0)
+            }
+            Err(_) if context.stop.load(Ordering::Relaxed) => Err(RunError::Interrupted),
+            Err(error) => Err(hashing.site.fatal(error)),
+        }
     };
     if let Some(cache) = cache
         && let Err(error) = cache.flush()
@@ -142,40 +148,55 @@ pub fn hash(
 /// What hashing one file takes.
 #[derive(Clone)]
 struct Hashing {
-    system: LocalSystem,
+    site: Site,
     cache: Option<Arc<UniverseCache>>,
     detail: ChunkDetail,
 }
 
 impl Hashing {
     fn with_threads(&self, threads: usize) -> Self {
-        Self { system: self.system.clone().with_threads(threads), ..self.clone() }
+        Self { site: self.site.with_threads(threads), ..self.clone() }
     }
 
-    fn file(&self, path: RelPath) -> Result<HashRow, SystemError> {
-        let before = self.system.metadata(&path)?;
+    /// Hashes a file. `seen` is what a walk saw of it, which spares a question.
+    fn file(&self, path: RelPath, seen: Option<Metadata>) -> Result<HashRow, SystemError> {
+        let system = self.site.system();
         if self.detail == ChunkDetail::Chunks {
             let mut chunks = Vec::new();
-            let hash = self.system.chunk(&path, self.detail, &mut |chunk| chunks.push(chunk))?;
-            return Ok(HashRow { path, size: before.size, hash, chunks: Some(chunks) });
+            let hash = system.chunk(&path, self.detail, &mut |chunk| chunks.push(chunk))?;
+            let size = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+            return Ok(HashRow { path, size, hash, chunks: Some(chunks) });
         }
-        let identity = before.identity();
+        match seen.map(|seen| self.whole(&path, &seen)) {
+            // It changed since the walk came by: it is hashed as it is now.
+            Some(Err(SystemError::Changed { .. })) | None => {
+                let seen = system.metadata(&path)?;
+                self.whole(&path, &seen)
+            }
+            Some(hashed) => hashed,
+        }
+    }
+
+    fn whole(&self, path: &RelPath, seen: &Metadata) -> Result<HashRow, SystemError> {
+        let row = |hash| HashRow { path: path.clone(), size: seen.size, hash, chunks: None };
+        let identity = seen.identity();
         if let Some(hash) = self.cache.as_ref().and_then(|cache| cache.plain(&identity)) {
-            return Ok(HashRow { path, size: before.size, hash, chunks: None });
+            return Ok(row(hash));
         }
-        let hash = self.system.hash_range(&path, ByteRange::first(before.size))?;
-        if self.system.metadata(&path)?.identity() != identity {
-            return Err(SystemError::Changed { path });
+        let system = self.site.system();
+        let hash = system.hash_range(path, ByteRange::first(seen.size))?;
+        if system.metadata(path)?.identity() != identity {
+            return Err(SystemError::Changed { path: path.clone() });
         }
         if let Some(cache) = &self.cache {
             cache.store_plain(&identity, hash);
         }
-        Ok(HashRow { path, size: before.size, hash, chunks: None })
+        Ok(row(hash))
     }
 }
 
 /// A file waiting for its hash.
-type Asked = (u64, RelPath, u64);
+type Asked = (u64, RelPath, Metadata);
 /// A hash on its way back: its number, and what was found.
 type Answered = (u64, Result<HashRow, SystemError>);
 
@@ -191,20 +212,23 @@ fn hash_tree(
     sink: &mut dyn FnMut(HashRow),
 ) -> Result<u64, RunError> {
     let threads = default_threads();
+    let calls = hashing.site.calls();
     // Bounded, so that the walk runs no further ahead than the hashing needs.
-    let (ask, asked) = sync_channel::<Asked>(threads * 32);
-    let (answer, answered) = sync_channel::<Answered>(threads * 32);
+    let (ask, asked) = sync_channel::<Asked>(calls * 32);
+    let (answer, answered) = sync_channel::<Answered>(calls * 32);
     let asked = std::sync::Mutex::new(asked);
-    let mut ordered = Ordered { next: 0, waiting: BTreeMap::new(), faults: 0 };
+    let mut ordered = Ordered { next: 0, waiting: BTreeMap::new(), faults: 0, lost: None };
     let walked = std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..calls {
             let (asked, answer) = (&asked, answer.clone());
             scope.spawn(move || {
                 loop {
                     let next = asked.lock().expect("receiving does not panic").recv();
-                    let Ok((number, path, size)) = next else { return };
-                    let threads = if size >= SHARED_FILE_BYTES { threads } else { 1 };
-                    let found = hashing.with_threads(threads).file(path);
+                    let Ok((number, path, seen)) = next else { return };
+                    let threads = if seen.size >= SHARED_FILE_BYTES { threads } else { 1 };
+                    // Looking again is cheap here, and a walk may be long ago; asking a star again is not.
+                    let seen = (!hashing.site.is_local()).then_some(seen);
+                    let found = hashing.with_threads(threads).file(path, seen);
                     if answer.send((number, found)).is_err() {
                         return;
                     }
@@ -213,9 +237,9 @@ fn hash_tree(
         }
         drop(answer);
         let mut number = 0;
-        let faults = each_listing(context, &hashing.system, walk, |listing| {
+        let faults = each_listing(context, &hashing.site, walk, |listing| {
             for (name, metadata) in listing.iter().filter(|(_, metadata)| metadata.is_file()) {
-                let mut file = (number, listing.path.join(name).unwrap_or_default(), metadata.size);
+                let mut file = (number, listing.path.join(name).unwrap_or_default(), *metadata);
                 number += 1;
                 // Answers are taken while there is no room to ask: neither side can wait for the other for ever.
                 loop {
@@ -226,7 +250,7 @@ fn hash_tree(
                         }
                     }
                     match answered.recv() {
-                        Ok(found) => ordered.take(found, context, sink),
+                        Ok(found) => ordered.take(found, context, &hashing.site, sink),
                         Err(_) => break,
                     }
                 }
@@ -234,11 +258,16 @@ fn hash_tree(
         });
         drop(ask);
         while let Ok(found) = answered.recv() {
-            ordered.take(found, context, sink);
+            ordered.take(found, context, &hashing.site, sink);
         }
         faults
     });
-    Ok(walked? + ordered.faults)
+    let faults = walked?;
+    match ordered.lost {
+        Some(_) if context.stop.load(Ordering::Relaxed) => Err(RunError::Interrupted),
+        Some(lost) => Err(lost),
+        None => Ok(faults + ordered.faults),
+    }
 }
 
 /// Puts answers back into the order of the walk.
@@ -246,10 +275,12 @@ struct Ordered {
     next: u64,
     waiting: BTreeMap<u64, Answered>,
     faults: u64,
+    /// The star is lost: nothing that comes now says anything of the files.
+    lost: Option<RunError>,
 }
 
 impl Ordered {
-    fn take(&mut self, found: Answered, context: &Context, sink: &mut dyn FnMut(HashRow)) {
+    fn take(&mut self, found: Answered, context: &Context, site: &Site, sink: &mut dyn FnMut(HashRow)) {
         self.waiting.insert(found.0, found);
         while let Some((_, found)) = self.waiting.remove(&self.next) {
             self.next += 1;
@@ -258,10 +289,14 @@ impl Ordered {
                     context.progress.bytes_done.fetch_add(row.size, Ordering::Relaxed);
                     sink(row);
                 }
-                Err(error) => {
-                    self.faults += 1;
-                    context.observer.event(&RunEvent::Fault { path: error.path(), message: &chain(&error) });
-                }
+                Err(error) => match site.judge(error) {
+                    Ok(error) => {
+                        self.faults += 1;
+                        let message = chain(&error);
+                        context.observer.event(&RunEvent::Fault { path: error.path(), message: &message });
+                    }
+                    Err(lost) => drop(self.lost.get_or_insert(lost)),
+                },
             }
         }
     }

@@ -1,6 +1,6 @@
 //! [`SizeSketch`] and [`Candidates`]: the files whose size another file has, in little memory.
 
-use super::forest::Found;
+use super::forest::{DeviceId, Found};
 use orbit_core::RelPath;
 
 /// Slots of the sketch: two bits each.
@@ -65,7 +65,7 @@ struct Directory {
 pub(super) struct Candidates {
     arena: Vec<u8>,
     directories: Vec<Directory>,
-    devices: Vec<u64>,
+    devices: Vec<DeviceId>,
     files: Vec<Candidate>,
 }
 
@@ -84,7 +84,7 @@ impl Candidate {
 impl Candidates {
     pub fn push(&mut self, found: &Found<'_>) {
         // More devices or directories than this do not fit a machine; the files would merely not be looked into.
-        let (Some(device), Some(directory)) = (self.device(found.metadata.dev), self.directory(found)) else {
+        let (Some(device), Some(directory)) = (self.device((found.machine, found.metadata.dev)), self.directory(found)) else {
             return;
         };
         let (name_start, name_len) = (self.arena.len() as u64, found.name.len() as u16);
@@ -141,7 +141,7 @@ impl Candidates {
     }
 
     /// The device that holds a file.
-    pub fn dev(&self, file: &Candidate) -> u64 {
+    pub fn dev(&self, file: &Candidate) -> DeviceId {
         self.devices[usize::from(file.device)]
     }
 
@@ -158,7 +158,7 @@ impl Candidates {
         &self.arena[directory.path_start as usize..][..directory.path_len as usize]
     }
 
-    fn device(&mut self, dev: u64) -> Option<u16> {
+    fn device(&mut self, dev: DeviceId) -> Option<u16> {
         let known = self.devices.iter().rposition(|known| *known == dev);
         let position = known.unwrap_or_else(|| {
             self.devices.push(dev);

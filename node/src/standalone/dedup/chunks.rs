@@ -5,7 +5,7 @@ use super::forest::{Faults, Forest, Found};
 use super::parallel;
 use super::sets::SHARED_FILE_BYTES;
 use super::tally::{ChunkTotals, Tally};
-use orbit_core::system::{ChunkDetail, OrbitSystem, SystemError};
+use orbit_core::system::{ChunkDetail, SystemError};
 use orbit_core::{Chunk, RelPath};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -58,10 +58,10 @@ impl<'r> ChunkReader<'r> {
 
     fn read(&mut self, faults: &mut Faults) {
         let waiting = std::mem::take(&mut self.waiting);
-        let read = parallel::map(&waiting, &self.context.stop, |file| self.read_file(file));
+        let read = parallel::map(&waiting, self.forest.calls(), &self.context.stop, |file| self.read_file(file));
         for (file, result) in waiting.iter().zip(read) {
             if let Some(Err(error)) = result {
-                faults.report(self.forest, file.tree, &error);
+                faults.report(self.forest, file.tree, error);
             }
         }
     }
@@ -70,9 +70,9 @@ impl<'r> ChunkReader<'r> {
     fn read_file(&self, file: &Waiting) -> Result<(), SystemError> {
         self.context.progress.set_current(|| file.path.display().into_owned());
         let threads = if file.size >= SHARED_FILE_BYTES { default_threads() } else { 1 };
-        let system = self.forest.system(file.tree).clone().with_threads(threads);
+        let site = self.forest.site(file.tree).with_threads(threads);
         let mut chunks: Vec<Chunk> = Vec::new();
-        system.chunk(&file.path, ChunkDetail::Chunks, &mut |chunk| chunks.push(chunk))?;
+        site.system().chunk(&file.path, ChunkDetail::Chunks, &mut |chunk| chunks.push(chunk))?;
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         for chunk in &chunks {
             tally.add(chunk);

@@ -4,24 +4,26 @@ use super::super::error::chain;
 use super::super::inspect::{WalkRules, each_listing};
 use super::super::observer::RunEvent;
 use super::super::state::UniverseCache;
-use super::super::trees::{root_and_path, root_metadata};
+use super::super::place::{Place, Site};
 use super::super::{Context, RunError};
-use crate::local::system::LocalSystem;
-use orbit_core::system::{OrbitSystem, SystemError};
+use orbit_core::system::SystemError;
 use orbit_core::{Listing, Metadata, RelPath};
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// An inode: device and number.
-type InodeId = (u64, u64);
+/// A file system: machine (0 is this one, or the only one) and device.
+pub(super) type DeviceId = (u32, u64);
+/// An inode: where it lies, and its number.
+type InodeId = (DeviceId, u64);
 
 /// The endpoints of a run.
 pub(super) struct Forest<'f> {
     context: &'f Context,
-    endpoints: &'f [PathBuf],
+    endpoints: &'f [Place],
     walk: &'f WalkRules,
     trees: Vec<Tree>,
 }
@@ -31,7 +33,8 @@ struct Tree {
     /// Its position among the endpoints.
     endpoint: usize,
     /// The directory, or the one that holds the file.
-    system: LocalSystem,
+    site: Site,
+    machine: u32,
     /// The root, or the file's name.
     start: RelPath,
     id: InodeId,
@@ -42,6 +45,8 @@ struct Tree {
 pub(super) struct Found<'a> {
     /// Which tree of the forest holds it.
     pub tree: usize,
+    /// Which machine holds it.
+    pub machine: u32,
     /// The directory below the tree's root.
     pub directory: &'a RelPath,
     pub name: &'a [u8],
@@ -52,31 +57,31 @@ impl<'f> Forest<'f> {
     /// Opens all endpoints. One that is named twice is held once.
     pub fn open(
         context: &'f Context,
-        endpoints: &'f [PathBuf],
+        endpoints: &'f [Place],
         walk: &'f WalkRules,
         cache: Option<&Arc<UniverseCache>>,
     ) -> Result<Self, RunError> {
         let mut trees: Vec<Tree> = Vec::with_capacity(endpoints.len());
-        for (endpoint, path) in endpoints.iter().enumerate() {
-            let (jail, start) = root_and_path(path)?;
-            let jail = Arc::new(jail);
-            let system = LocalSystem::new(jail.clone());
-            let metadata = if start.is_root() { root_metadata(&jail)? } else { system.metadata(&start)? };
+        let mut machines: Vec<Option<&str>> = vec![None];
+        for (endpoint, place) in endpoints.iter().enumerate() {
+            let (site, start) = place.open()?;
+            let metadata = site.system().metadata(&start).map_err(|error| site.fatal(error))?;
             if !metadata.is_directory() && !metadata.is_file() {
                 return Err(RunError::WrongKind {
-                    path: path.clone(),
+                    path: place.endpoint().to_string().into(),
                     wanted: "a directory or a regular file",
                 });
             }
-            let id = (metadata.dev, metadata.ino);
+            let machine = number_of(place, &mut machines);
+            let id = ((machine, metadata.dev), metadata.ino);
             if trees.iter().any(|tree| tree.id == id) {
                 continue;
             }
-            let system = match cache {
-                Some(cache) => system.with_cache(cache.clone()),
-                None => system,
+            let site = match cache {
+                Some(cache) => site.with_cache(cache),
+                None => site,
             };
-            trees.push(Tree { endpoint, system, start, id });
+            trees.push(Tree { endpoint, site, machine, start, id });
         }
         Ok(Self { context, endpoints, walk, trees })
     }
@@ -85,34 +90,34 @@ impl<'f> Forest<'f> {
     /// name, and an endpoint inside another one as itself only. Answers how many directories could not be read.
     pub fn each_file(&self, context: &Context, mut visit: impl FnMut(Found<'_>)) -> Result<u64, RunError> {
         let mut linked: HashSet<InodeId> = HashSet::new();
-        let mut is_first =
-            |metadata: &Metadata| metadata.links <= 1 || linked.insert((metadata.dev, metadata.ino));
+        let mut is_first = |machine: u32, metadata: &Metadata| {
+            metadata.links <= 1 || linked.insert(((machine, metadata.dev), metadata.ino))
+        };
         let mut faults = 0;
         for (number, tree) in self.trees.iter().enumerate() {
+            let machine = tree.machine;
             if !tree.start.is_root() {
-                let metadata = tree.system.metadata(&tree.start)?;
-                if metadata.is_file() && is_first(&metadata) {
+                let metadata = tree.site.system().metadata(&tree.start);
+                let metadata = &metadata.map_err(|error| tree.site.fatal(error))?;
+                if metadata.is_file() && is_first(machine, metadata) {
                     let directory = &RelPath::root();
-                    visit(Found {
-                        tree: number,
-                        directory,
-                        name: tree.start.as_bytes(),
-                        metadata: &metadata,
-                    });
+                    let name = tree.start.as_bytes();
+                    visit(Found { tree: number, machine, directory, name, metadata });
                 }
                 continue;
             }
             let mut elsewhere: Vec<RelPath> = Vec::new();
-            faults += each_listing(context, &tree.system, self.walk, |listing| {
+            faults += each_listing(context, &tree.site, self.walk, |listing| {
                 if elsewhere.iter().any(|path| listing.path.starts_with(path)) {
                     return;
                 }
                 self.note_other_trees(number, listing, &mut elsewhere);
                 for (name, metadata) in listing.iter() {
-                    let is_new =
-                        metadata.is_file() && !self.is_other_tree(number, metadata) && is_first(metadata);
+                    let is_new = metadata.is_file()
+                        && !self.is_other_tree(number, metadata)
+                        && is_first(machine, metadata);
                     if is_new {
-                        visit(Found { tree: number, directory: &listing.path, name, metadata });
+                        visit(Found { tree: number, machine, directory: &listing.path, name, metadata });
                     }
                 }
             })?;
@@ -120,9 +125,14 @@ impl<'f> Forest<'f> {
         Ok(faults)
     }
 
-    /// The system of a tree.
-    pub fn system(&self, tree: usize) -> &LocalSystem {
-        &self.trees[tree].system
+    /// Where a tree is read.
+    pub fn site(&self, tree: usize) -> &Site {
+        &self.trees[tree].site
+    }
+
+    /// How many calls are worth making side by side.
+    pub fn calls(&self) -> usize {
+        self.trees.iter().map(|tree| tree.site.calls()).max().unwrap_or(1)
     }
 
     /// The endpoint that is a tree, by position, and `path` (below the tree's root) as seen from there.
@@ -131,15 +141,15 @@ impl<'f> Forest<'f> {
         (tree.endpoint, if tree.start.is_root() { path.clone() } else { RelPath::root() })
     }
 
-    /// The whole path of a file, for people and for finding its mount.
-    pub fn whole_path(&self, tree: usize, path: &RelPath) -> PathBuf {
+    /// The whole path of a file of this machine, for people and for finding its mount.
+    pub fn local_path(&self, tree: usize, path: &RelPath) -> Option<PathBuf> {
         let (endpoint, below) = self.seen_from_endpoint(tree, path);
-        let endpoint = &self.endpoints[endpoint];
-        if below.is_root() { endpoint.clone() } else { join(endpoint, &below) }
+        let Place::Here(endpoint) = &self.endpoints[endpoint] else { return None };
+        Some(if below.is_root() { endpoint.clone() } else { endpoint.join(OsStr::from_bytes(below.as_bytes())) })
     }
 
     fn is_other_tree(&self, number: usize, metadata: &Metadata) -> bool {
-        let id = (metadata.dev, metadata.ino);
+        let id = ((self.trees[number].machine, metadata.dev), metadata.ino);
         self.trees.len() > 1 && self.trees.iter().enumerate().any(|(n, tree)| n != number && tree.id == id)
     }
 
@@ -156,20 +166,31 @@ impl<'f> Forest<'f> {
 pub(super) struct Faults {
     count: u64,
     reported: HashSet<(usize, RelPath)>,
+    lost: Option<RunError>,
 }
 
 impl Faults {
-    /// Reports `error` on a file and counts it.
-    pub fn report(&mut self, forest: &Forest<'_>, tree: usize, error: &SystemError) {
+    /// Reports `error` on a file and counts it. If it is the star that is lost, that is remembered instead.
+    pub fn report(&mut self, forest: &Forest<'_>, tree: usize, error: SystemError) {
+        let error = match forest.trees[tree].site.judge(error) {
+            Ok(error) => error,
+            Err(lost) => {
+                // Streams are given up on request, too.
+                if !forest.context.stop.load(Ordering::Relaxed) {
+                    self.lost.get_or_insert(lost);
+                }
+                return;
+            }
+        };
         let path = error.path();
         if !self.reported.insert((tree, path.clone())) {
             return;
         }
         self.count += 1;
-        let mut message = chain(error);
+        let mut message = chain(&error);
         if forest.trees.len() > 1 {
-            let endpoint = &forest.endpoints[forest.trees[tree].endpoint];
-            message = format!("{message} (in {})", endpoint.display());
+            let place = &forest.endpoints[forest.trees[tree].endpoint];
+            message = format!("{message} (in {})", place.endpoint());
         }
         forest.context.observer.event(&RunEvent::Fault { path, message: &message });
     }
@@ -182,9 +203,27 @@ impl Faults {
     pub fn count(&self) -> u64 {
         self.count
     }
+
+    /// Whether a star was lost: what is found from then on says little.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    /// Fails if a star was lost.
+    pub fn lost(&mut self) -> Result<(), RunError> {
+        self.lost.take().map_or(Ok(()), Err)
+    }
 }
 
-/// A path below a directory, in the system's own form.
-pub(super) fn join(directory: &Path, path: &RelPath) -> PathBuf {
-    directory.join(OsStr::from_bytes(path.as_bytes()))
+/// The number of a place's machine among those seen. All that is on this machine has the number 0, however it is named.
+fn number_of<'p>(place: &'p Place, machines: &mut Vec<Option<&'p str>>) -> u32 {
+    let machine = match place {
+        Place::Here(_) => None,
+        Place::Star(star) => star.machine.as_deref(),
+    };
+    let known = machines.iter().position(|known| *known == machine);
+    known.unwrap_or_else(|| {
+        machines.push(machine);
+        machines.len() - 1
+    }) as u32
 }

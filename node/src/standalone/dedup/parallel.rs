@@ -1,13 +1,13 @@
 //! [`map`]: the same work on many items, by several threads.
 
-use super::super::default_threads;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Does `work` on every item and gives the results in the items' order; `None` for what was not begun before `stop`
+/// Does `work` on every item, by so many threads, and gives the results in the items' order; `None` for what was not begun before `stop`
 /// was set.
 pub(super) fn map<T: Sync, R: Send + Sync>(
     items: &[T],
+    threads: usize,
     stop: &AtomicBool,
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<Option<R>> {
@@ -22,7 +22,7 @@ pub(super) fn map<T: Sync, R: Send + Sync>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..default_threads().min(items.len()) {
+        for _ in 1..threads.min(items.len()) {
             scope.spawn(run);
         }
         run();

@@ -4,7 +4,7 @@ use super::super::Context;
 use super::super::observer::RunEvent;
 use super::Storage;
 use super::extents::{self, Comparison};
-use super::forest::{Faults, Forest};
+use super::forest::{DeviceId, Faults, Forest};
 use super::sets::{FoundSet, Member};
 use orbit_core::ContentHash;
 use orbit_core::system::{SourceFile, SystemError};
@@ -20,7 +20,7 @@ pub(super) struct Sharer<'s> {
     context: &'s Context,
     forest: &'s Forest<'s>,
     /// Devices that cannot share, and where they are mounted.
-    unsupported: BTreeMap<u64, PathBuf>,
+    unsupported: BTreeMap<DeviceId, PathBuf>,
 }
 
 /// A file whose storage others are given.
@@ -53,6 +53,9 @@ impl<'s> Sharer<'s> {
         let mut kept: Vec<Kept<'_>> = Vec::new();
         for index in order_of_keeping(members) {
             let member = &members[index];
+            if !self.forest.site(member.tree).is_local() {
+                continue;
+            }
             if self.context.stop.load(Ordering::Relaxed) {
                 return;
             }
@@ -74,12 +77,9 @@ impl<'s> Sharer<'s> {
             set.files[index].storage = match attempt {
                 Attempt::Done(storage) => storage,
                 Attempt::Failed(error) => {
-                    faults.report(self.forest, member.tree, &error);
-                    if matches!(error, SystemError::Changed { .. }) {
-                        Storage::Differs
-                    } else {
-                        Storage::Refused
-                    }
+                    let has_changed = matches!(error, SystemError::Changed { .. });
+                    faults.report(self.forest, member.tree, error);
+                    if has_changed { Storage::Differs } else { Storage::Refused }
                 }
                 Attempt::NoneWithin => continue,
             };
@@ -121,7 +121,8 @@ impl<'s> Sharer<'s> {
     }
 
     fn note_unsupported(&mut self, member: &Member) {
-        let mount = mount_of(&self.forest.whole_path(member.tree, &member.path), member.dev);
+        let Some(path) = self.forest.local_path(member.tree, &member.path) else { return };
+        let mount = mount_of(&path, member.dev.1);
         self.context.observer.event(&RunEvent::Notice(&format!(
             "the file system at {} cannot share storage between files: that needs btrfs, or XFS with reflinks; \
              nothing was changed there",
@@ -137,7 +138,7 @@ fn shares_storage(a: &Member, b: &Member) -> bool {
 
 /// Which files are best kept: those that most others share already, then those that occupy least, then the first.
 fn order_of_keeping(members: &[Member]) -> Vec<usize> {
-    let mut sharing: HashMap<(u64, ContentHash), usize> = HashMap::new();
+    let mut sharing: HashMap<(DeviceId, ContentHash), usize> = HashMap::new();
     for member in members {
         if let Some(layout) = member.layout {
             *sharing.entry((member.dev, layout)).or_default() += 1;

@@ -164,7 +164,7 @@ fn a_change_is_noticed_on(mkfs: &[&str]) {
             fs::write(at.join("third-two"), b"shorter").expect("written");
         }
     };
-    let report = dedup(&scene.context, std::slice::from_ref(&at), &APPLY, &mut sink).expect("runs");
+    let report = dedup(&scene.context, &places(std::slice::from_ref(&at)), &APPLY, &mut sink).expect("runs");
     assert_eq!(storages, [Storage::SharedNow { bytes: 600_000 }, Storage::Differs, Storage::Differs]);
     assert_eq!((report.files_shared, report.files_differing, report.faults), (1, 2, 2));
     assert_eq!(
