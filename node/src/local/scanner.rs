@@ -11,7 +11,7 @@
 
 mod lister;
 mod names;
-mod queue;
+pub(crate) mod queue;
 mod split;
 
 use crate::local::jail::Jail;

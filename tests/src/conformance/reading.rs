@@ -393,7 +393,15 @@ fn learns_rules(root: &Path, open: &Open) {
         }
     }
     let wanted = [
-        ".rules", "huge", "kept", "odd", "kept/deep", "kept/out", "kept/z", "kept/deep/.rules", "kept/out/y",
+        ".rules",
+        "huge",
+        "kept",
+        "odd",
+        "kept/deep",
+        "kept/out",
+        "kept/z",
+        "kept/deep/.rules",
+        "kept/out/y",
     ];
     assert_eq!(paths(&seen), wanted);
     assert_eq!(faults, [(rel("huge"), rel("huge/.rules")), (rel("odd"), rel("odd/.rules"))]);

@@ -185,6 +185,11 @@ impl Queue {
 
     /// Forgets everything at and below `directory`.
     pub fn prune(&mut self, directory: &RelPath) {
+        // Where the walk is in the middle of `directory`, something below may have been pruned on its own before.
+        while let Some(path) = self.pruned.range(directory..).next().filter(|path| path.starts_with(directory)) {
+            let path = path.clone();
+            self.pruned.remove(&path);
+        }
         self.pruned.insert(directory.clone());
         while let Some(path) = first_below(&self.ahead, directory) {
             self.collect(&path);

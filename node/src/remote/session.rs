@@ -1,0 +1,95 @@
+//! [`Session`]: one stream to a star, on which one call follows the other.
+
+use super::error::{ProtocolFault, RemoteError};
+use super::link::{Duplex, StarLink};
+use orbit_core::grid::Fence;
+use orbit_core::rel_path::display_name;
+use orbit_core::system::SystemError;
+use orbit_core::wire::system::{Call, Opened, Opening, Reply};
+use orbit_core::wire::{MESSAGE_BYTES_MAX, decode, encode};
+use serde::Serialize;
+use std::io::{self, BufReader, Read, Write};
+
+/// Read at a time: most answers come in one piece.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// An open session.
+pub struct Session {
+    stream: BufReader<Box<dyn Duplex>>,
+    /// The last frame; its memory is used again.
+    frame: Vec<u8>,
+}
+
+impl Session {
+    /// Opens a session for an absolute path of the star.
+    pub fn open(link: &dyn StarLink, path: &[u8], browse: bool) -> Result<(Self, Opened), RemoteError> {
+        let stream = BufReader::with_capacity(BUFFER_BYTES, link.open().map_err(RemoteError::Link)?);
+        let mut session = Self { stream, frame: Vec::new() };
+        // The fence is filled in by the Nucleus, through which this passes.
+        let opening = Opening { fence: Fence::default(), path: path.to_vec(), browse };
+        let sent = session.write(&frame(&opening));
+        match session.receive() {
+            Ok(Reply::Opened(opened)) => Ok((session, opened)),
+            Ok(Reply::Failed(error)) => {
+                let path = display_name(path).into_owned();
+                Err(RemoteError::Failed { path, source: to_error(error)? })
+            }
+            Ok(reply) => Err(RemoteError::unexpected(&reply)),
+            // A stream that could not be written to may have been closed with a reason to be read.
+            Err(RemoteError::Link(error)) => Err(RemoteError::Link(sent.err().unwrap_or(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a call and waits for the first reply to it.
+    pub fn ask(&mut self, call: &Call) -> Result<Reply, RemoteError> {
+        self.send(call)?;
+        self.receive()
+    }
+
+    /// Sends a call.
+    pub fn send(&mut self, call: &Call) -> Result<(), RemoteError> {
+        self.write(&frame(call)).map_err(RemoteError::Link)
+    }
+
+    /// Sends frames that were made by [`frame`].
+    pub fn write(&mut self, frames: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(frames)?;
+        stream.flush()
+    }
+
+    /// Waits for the next reply. A refusal is an error.
+    pub fn receive(&mut self) -> Result<Reply, RemoteError> {
+        let mut len = [0; 4];
+        self.stream.read_exact(&mut len).map_err(RemoteError::Link)?;
+        let len = u32::from_le_bytes(len);
+        if len as usize > MESSAGE_BYTES_MAX {
+            return Err(ProtocolFault::TooLong { len }.into());
+        }
+        self.frame.clear();
+        // The length is only a claim: memory grows with what really comes.
+        let read = (&mut self.stream).take(len.into()).read_to_end(&mut self.frame).map_err(RemoteError::Link)?;
+        if read < len as usize {
+            return Err(RemoteError::Link(io::ErrorKind::UnexpectedEof.into()));
+        }
+        match decode(&self.frame).map_err(ProtocolFault::Unreadable)? {
+            Reply::Refused(refusal) => Err(RemoteError::Refused(refusal)),
+            reply => Ok(reply),
+        }
+    }
+}
+
+/// A message with its length before it.
+pub(super) fn frame(message: &impl Serialize) -> Vec<u8> {
+    let body = encode(message);
+    let mut frame = Vec::with_capacity(4 + body.len());
+    frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    frame.extend_from_slice(&body);
+    frame
+}
+
+/// A star's error as one of ours.
+pub(super) fn to_error(error: orbit_core::wire::system::WireSystemError) -> Result<SystemError, RemoteError> {
+    SystemError::try_from(error).map_err(|_| ProtocolFault::Path.into())
+}
