@@ -8,6 +8,8 @@ mod hello;
 mod link;
 #[path = "mesh/outsider.rs"]
 mod outsider;
+#[path = "mesh/siege.rs"]
+mod siege;
 #[path = "mesh/stranger.rs"]
 mod stranger;
 #[path = "mesh/talk.rs"]

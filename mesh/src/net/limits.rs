@@ -43,8 +43,8 @@ impl Default for Limits {
             stranger_time: Duration::from_secs(30),
             stranger_bytes: 160 << 10,
             connections_per_peer: 4,
-            join_burst: 32,
-            join_per_second: 4,
+            join_burst: 64,
+            join_per_second: 8,
             join_waiting: 128,
             streams_per_peer: 64,
         }

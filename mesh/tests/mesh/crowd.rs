@@ -10,13 +10,14 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// Resident memory of this process, bytes; none where the system does not tell.
-fn resident() -> Option<u64> {
+pub fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
-fn figures(text: &str) {
+/// Figures go to standard error, where `--nocapture` shows them.
+pub fn figures(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

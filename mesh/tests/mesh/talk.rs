@@ -1,5 +1,6 @@
 //! Questions and streams between members.
 
+use crate::crowd::figures;
 use crate::world::{DEADLINE, Grid, Node, until};
 use orbit_core::grid::Refusal;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
@@ -201,16 +202,10 @@ async fn latencies() {
     }
     asks.sort();
     opens.sort();
-    eprintln_figures(&format!(
+    figures(&format!(
         "ask p50 {:?} p99 {:?}, open p50 {:?} p99 {:?}",
         asks[250], asks[495], opens[250], opens[495]
     ));
     star.mesh.shutdown().await;
     serving.abort();
-}
-
-/// Figures go to standard error, where `--nocapture` shows them.
-fn eprintln_figures(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
