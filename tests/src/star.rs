@@ -1,5 +1,7 @@
 //! [`Star`]: a star's service in this process, and streams to it through the kernel.
 
+pub mod raw;
+
 use orbit_core::RelPath;
 use orbit_core::grid::Fence;
 use orbit_node::remote::{Duplex, RemoteError, RemoteSystem, StarLink};

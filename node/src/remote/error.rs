@@ -63,12 +63,6 @@ pub enum ProtocolFault {
         /// What should have come.
         expected: Option<RelPath>,
     },
-    /// A directory at which the walk stops has entries.
-    #[error("it lists entries of {path}, where it says that it stopped")]
-    Boundary {
-        /// The directory.
-        path: RelPath,
-    },
     /// Names of a directory are not in order, or one comes twice.
     #[error("its listing of {path} is not in order")]
     Names {

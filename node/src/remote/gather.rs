@@ -4,6 +4,7 @@ use super::error::ProtocolFault;
 use super::order::{Arrival, Order};
 use super::pack::Unpacker;
 use orbit_core::system::ScanFault;
+use orbit_core::wire::listing::Piece;
 use orbit_core::{Listing, RelPath};
 use std::collections::VecDeque;
 use std::io;
@@ -28,14 +29,6 @@ enum Part {
     End,
 }
 
-/// Some entries of a directory.
-pub(super) struct Piece {
-    /// The directory and the entries.
-    pub listing: Listing,
-    /// Whether more of them follow.
-    pub continues: bool,
-}
-
 struct Partial {
     listing: Listing,
     arrival: Arrival,
@@ -55,8 +48,7 @@ impl Gather {
 
     /// Takes a pack of listings.
     pub fn listings(&mut self, pack: &[u8]) -> Result<(), ProtocolFault> {
-        let parts = &mut self.parts;
-        self.unpacker.unpack(pack, |piece| parts.push_back(Part::Piece(piece)))?;
+        self.parts.extend(self.unpacker.unpack(pack)?.into_iter().map(Part::Piece));
         Ok(())
     }
 
@@ -103,9 +95,6 @@ impl Gather {
 
     fn add(&mut self, piece: Piece, order: &mut Order) -> Result<Option<Listing>, ProtocolFault> {
         let Piece { listing, continues } = piece;
-        if listing.is_boundary && (continues || !listing.is_empty()) {
-            return Err(ProtocolFault::Boundary { path: listing.path });
-        }
         let partial = match self.partial.take() {
             None => {
                 let arrival = order.arrive(&listing.path)?;

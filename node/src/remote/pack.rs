@@ -5,19 +5,12 @@
 //! | 0 | length of the pack, uncompressed | u32, little endian |
 //! | 4 | the pack, as `orbit_core::wire::listing` lays it out | zstd frame |
 
-use super::gather::Piece;
-use orbit_core::wire::bytes::Octets;
-use orbit_core::{Listing, Metadata, RelPath};
+use orbit_core::wire::listing::{ListingError, PACK_BYTES_MAX, Piece, unpack};
 use std::io;
 use zstd::bulk::{Compressor, Decompressor};
 
-/// Longest pack, uncompressed, bytes. The packer makes packs of about a quarter of it.
-pub const PACK_BYTES_MAX: usize = 4 << 20;
-
 /// The fastest level: the columns do most of the work, and higher levels gained a few per cent for half the speed.
 const LEVEL: i32 = 1;
-
-pub(crate) type Row = (Octets, bool, bool, Vec<(Octets, Metadata)>);
 
 /// Why bytes are no compressed pack.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +37,7 @@ pub enum PackFault {
     Compression(#[source] io::Error),
     /// What was compressed is no pack.
     #[error(transparent)]
-    Listing(#[from] orbit_core::wire::WireError),
+    Listing(#[from] ListingError),
 }
 
 /// Compresses packs, with memory that is used again.
@@ -78,20 +71,9 @@ impl Unpacker {
         Ok(Self { zstd: Decompressor::new()?, pack: Vec::new() })
     }
 
-    /// Gives the listings of a compressed pack to `sink`.
-    pub(super) fn unpack(&mut self, bytes: &[u8], mut sink: impl FnMut(Piece)) -> Result<(), PackFault> {
-        let rows: Vec<Row> = orbit_core::wire::decode(self.decompress(bytes)?)?;
-        for (path, is_boundary, continues, entries) in rows {
-            let bad = |_| PackFault::CutOff;
-            let mut listing = Listing::new(RelPath::new(path.0).map_err(bad)?);
-            listing.is_boundary = is_boundary;
-            for (name, metadata) in entries {
-                listing.path.join(&name.0).map_err(bad)?;
-                listing.push(&name.0, metadata);
-            }
-            sink(Piece { listing, continues });
-        }
-        Ok(())
+    /// The listings of a compressed pack.
+    pub fn unpack(&mut self, bytes: &[u8]) -> Result<Vec<Piece>, PackFault> {
+        Ok(unpack(self.decompress(bytes)?)?)
     }
 
     /// The pack within.

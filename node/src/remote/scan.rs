@@ -9,10 +9,11 @@
 use super::error::{ProtocolFault, RemoteError};
 use super::order::Order;
 use super::gather::{Gather, Outcome};
-use super::session::{Session, frame, to_error};
+use super::session::{Session, to_error};
 use super::system::{RemoteSystem, Sessions};
 use orbit_core::filter::{PathFilter, is_reserved};
 use orbit_core::system::{OrbitSystem, Scan, ScanFault, ScanOptions, SystemError};
+use orbit_core::wire::codec::encode_frame;
 use orbit_core::wire::system::{Call, Reply, WireSystemError};
 use orbit_core::{EntryKind, Listing, RelPath};
 use std::io;
@@ -161,7 +162,7 @@ impl RemoteScan {
     /// Tells the star, the next time it is listened to, not to descend into a directory.
     fn tell(&mut self, directory: &RelPath) {
         if self.session.is_some() {
-            self.prunes.extend(frame(&Call::Prune { directory: directory.as_bytes().to_vec() }));
+            self.prunes.extend(encode_frame(&Call::Prune { directory: directory.as_bytes().to_vec() }));
         }
     }
 

@@ -5,9 +5,9 @@ use super::link::{Duplex, StarLink};
 use orbit_core::grid::Fence;
 use orbit_core::rel_path::display_name;
 use orbit_core::system::SystemError;
-use orbit_core::wire::system::{Call, Opened, Opening, Reply};
-use orbit_core::wire::{MESSAGE_BYTES_MAX, decode, encode};
-use serde::Serialize;
+use orbit_core::wire::codec::encode_frame;
+use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireSystemError};
+use orbit_core::wire::{MESSAGE_BYTES_MAX, decode};
 use std::io::{self, BufReader, Read, Write};
 
 /// Read at a time: most answers come in one piece.
@@ -27,7 +27,7 @@ impl Session {
         let mut session = Self { stream, frame: Vec::new() };
         // The fence is filled in by the Nucleus, through which this passes.
         let opening = Opening { fence: Fence::default(), path: path.to_vec(), browse };
-        let sent = session.write(&frame(&opening));
+        let sent = session.write(&encode_frame(&opening));
         match session.receive() {
             Ok(Reply::Opened(opened)) => Ok((session, opened)),
             Ok(Reply::Failed(error)) => {
@@ -49,10 +49,10 @@ impl Session {
 
     /// Sends a call.
     pub fn send(&mut self, call: &Call) -> Result<(), RemoteError> {
-        self.write(&frame(call)).map_err(RemoteError::Link)
+        self.write(&encode_frame(call)).map_err(RemoteError::Link)
     }
 
-    /// Sends frames that were made by [`frame`].
+    /// Sends whole frames.
     pub fn write(&mut self, frames: &[u8]) -> io::Result<()> {
         let stream = self.stream.get_mut();
         stream.write_all(frames)?;
@@ -80,16 +80,7 @@ impl Session {
     }
 }
 
-/// A message with its length before it.
-pub(super) fn frame(message: &impl Serialize) -> Vec<u8> {
-    let body = encode(message);
-    let mut frame = Vec::with_capacity(4 + body.len());
-    frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    frame.extend_from_slice(&body);
-    frame
-}
-
 /// A star's error as one of ours.
-pub(super) fn to_error(error: orbit_core::wire::system::WireSystemError) -> Result<SystemError, RemoteError> {
+pub(super) fn to_error(error: WireSystemError) -> Result<SystemError, RemoteError> {
     SystemError::try_from(error).map_err(|_| ProtocolFault::Path.into())
 }

@@ -92,7 +92,7 @@ pub(super) struct Job {
 }
 
 /// Why a call has no proper answer.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     /// The operation failed.
     Failed(SystemError),
     /// What is asked for is refused.
@@ -190,7 +190,7 @@ impl Job {
         match scan.next() {
             Some(Ok(listing)) => {
                 let counted = &self.shared.counters.entries_scanned;
-                stream::send_one(&listing, &self.replies, &self.asked, counted)?;
+                stream::send_one(&listing, &self.replies, counted)?;
                 Ok(Reply::Done)
             }
             Some(Err(fault)) => Err(fault.error.into()),

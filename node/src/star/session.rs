@@ -7,8 +7,9 @@ use super::frames::{SendFault, read_frame, write_all};
 use super::Shared;
 use orbit_core::RelPath;
 use orbit_core::grid::Refusal;
+use orbit_core::wire::codec::encode_frame;
 use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireSystemError};
-use orbit_core::wire::{MESSAGE_BYTES_MAX, bytes::Octets, decode, encode};
+use orbit_core::wire::{bytes::Octets, decode};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -98,22 +99,12 @@ pub(super) struct Gone;
 impl Replies {
     /// Sends a reply from a blocking thread; waits while the asker is slow.
     pub fn send(&self, reply: &Reply) -> Result<(), Gone> {
-        self.0.blocking_send(frame(reply)).map_err(|_| Gone)
+        self.0.blocking_send(encode_frame(reply)).map_err(|_| Gone)
     }
 
     async fn say(&self, reply: &Reply) -> Result<(), End> {
-        self.0.send(frame(reply)).await.map_err(|_| End::Closed)
+        self.0.send(encode_frame(reply)).await.map_err(|_| End::Closed)
     }
-}
-
-/// A reply as a frame. What could be longer than a frame may be was cut before.
-fn frame(reply: &Reply) -> Vec<u8> {
-    let body = encode(reply);
-    debug_assert!(body.len() <= MESSAGE_BYTES_MAX, "a reply fits into a frame");
-    let mut frame = Vec::with_capacity(4 + body.len());
-    frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    frame.extend_from_slice(&body);
-    frame
 }
 
 /// Decides what is done with each frame.

@@ -1,12 +1,11 @@
 //! A scan's replies: listings packed together, and faults between them.
 
-use super::answer::Asked;
-use super::session::{Gone, Replies};
-use crate::remote::pack::{Packer, Row};
-use orbit_core::Listing;
-use orbit_core::system::Scan;
-use orbit_core::wire::bytes::Octets;
-use orbit_core::wire::encode;
+use super::answer::{Asked, NoAnswer};
+use super::session::Replies;
+use crate::remote::pack::Packer;
+use orbit_core::system::{Scan, SystemError};
+use orbit_core::wire::listing::ListingPacker;
+use orbit_core::{Listing, RelPath};
 use orbit_core::wire::system::{Reply, WireSystemError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -20,8 +19,8 @@ pub(super) fn send(
     replies: &Replies,
     asked: &Asked,
     entries: &AtomicU64,
-) -> Result<(), Gone> {
-    let mut packing = Packing::new(replies, asked);
+) -> Result<(), NoAnswer> {
+    let mut packing = Packing::new(replies)?;
     loop {
         for directory in asked.take_prunes() {
             scan.prune(&directory);
@@ -49,59 +48,47 @@ pub(super) fn send(
 pub(super) fn send_one(
     listing: &Listing,
     replies: &Replies,
-    asked: &Asked,
     entries: &AtomicU64,
-) -> Result<(), Gone> {
+) -> Result<(), NoAnswer> {
     entries.fetch_add(listing.len() as u64, Relaxed);
-    let mut packing = Packing::new(replies, asked);
+    let mut packing = Packing::new(replies)?;
     packing.add(listing)?;
     packing.flush()
 }
 
+/// Gathers listings and sends them as they fill a pack.
 struct Packing<'r> {
     replies: &'r Replies,
-    asked: &'r Asked,
+    packer: ListingPacker,
     zstd: Packer,
-    rows: Vec<Row>,
-    count: usize,
+    /// When the last pack went out; none did yet.
     sent: Option<Instant>,
 }
 
 impl<'r> Packing<'r> {
-    fn new(replies: &'r Replies, asked: &'r Asked) -> Self {
-        Self { replies, asked, zstd: Packer::new().expect("memory"), rows: Vec::new(), count: 0, sent: None }
+    fn new(replies: &'r Replies) -> Result<Self, SystemError> {
+        let zstd = Packer::new().map_err(SystemError::io("compress listings of", &RelPath::root()))?;
+        Ok(Self { replies, packer: ListingPacker::new(), zstd, sent: None })
     }
 
-    fn add(&mut self, listing: &Listing) -> Result<(), Gone> {
-        let entries: Vec<_> = listing.iter().collect();
-        let pieces = entries.len().div_ceil(8192).max(1);
-        for piece in 0..pieces {
-            let rows = entries.iter().skip(piece * 8192).take(8192);
-            let rows: Vec<_> = rows.map(|(name, m)| (Octets(name.to_vec()), **m)).collect();
-            self.count += rows.len();
-            self.rows.push((
-                Octets(listing.path.as_bytes().to_vec()),
-                listing.is_boundary,
-                piece + 1 < pieces,
-                rows,
-            ));
-            if self.count > 8192 {
-                self.flush()?;
-            }
+    fn add(&mut self, listing: &Listing) -> Result<(), NoAnswer> {
+        let mut from = 0;
+        while let Some(next) = self.packer.push(listing, from) {
+            self.flush()?;
+            from = next;
         }
+        // The first goes at once: the asker learns from it that the walk has begun.
         if self.sent.is_none_or(|sent| sent.elapsed() > WAIT_MAX) { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> Result<(), Gone> {
-        self.sent = Some(Instant::now());
-        if self.rows.is_empty() {
+    fn flush(&mut self) -> Result<(), NoAnswer> {
+        if self.packer.is_empty() {
             return Ok(());
         }
-        let pack = encode(&self.rows);
-        self.rows.clear();
-        self.count = 0;
-        let packed = self.zstd.compress(&pack).expect("compresses");
-        let _ = self.asked;
-        self.replies.send(&Reply::Listings(packed))
+        let pack = self.packer.finish();
+        let packed = self.zstd.compress(&pack).map_err(SystemError::io("compress listings of", &RelPath::root()))?;
+        self.replies.send(&Reply::Listings(packed))?;
+        self.sent = Some(Instant::now());
+        Ok(())
     }
 }
