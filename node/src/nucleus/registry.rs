@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Registry {
     started: Instant,
-    started_ms: i64,
     rules: LivenessRules,
     nodes: Mutex<HashMap<NodeId, Heard>>,
 }
@@ -55,7 +54,6 @@ impl Registry {
         let interval_ms = i64::try_from(pulse_interval.as_millis()).unwrap_or(i64::MAX / 100);
         Self {
             started: Instant::now(),
-            started_ms: now_ms(),
             rules: LivenessRules { suspect_after_ms: interval_ms * 5 / 2, lost_after_ms: interval_ms * 6 },
             nodes: Mutex::new(nodes),
         }
@@ -110,11 +108,6 @@ impl Registry {
             clock_ahead_ms: seen.map(|heard| heard.clock_ahead_ms),
             metering: heard.map(total).unwrap_or_default(),
         }
-    }
-
-    /// When the Nucleus began to listen, milliseconds since 1970.
-    pub(crate) fn started_ms(&self) -> i64 {
-        self.started_ms
     }
 
     /// What was counted since the last call, for `jobs.db`.
