@@ -1,10 +1,14 @@
 //! What may be written on the command line. The contract is `docs/cli.md`.
 
 pub mod filter;
+pub mod grid;
+pub mod node;
 pub mod options;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use filter::FilterArgs;
+use grid::{AuthorityArgs, ConstellationArgs, TokenArgs};
+use node::NodeArgs;
 use options::{EndpointArg, SyncArgs};
 use std::path::PathBuf;
 
@@ -82,6 +86,18 @@ pub enum Command {
     Hash(HashArgs),
     /// Find what is stored twice, where, and what sharing would save
     Dedup(DedupArgs),
+    /// List a directory, here or on a node of the grid
+    Ls(LsArgs),
+    /// Found, join and run a grid; its nodes
+    Node(NodeArgs),
+    /// Let other machines join the grid
+    Token(TokenArgs),
+    /// Tell whether the grid is healthy
+    Status,
+    /// Groups of nodes
+    Constellation(ConstellationArgs),
+    /// The grid's certificate authorities
+    Ca(AuthorityArgs),
     /// Check this machine; each finding comes with its fix
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -191,10 +207,11 @@ pub struct HashArgs {
 /// `orbit dedup`.
 #[derive(Debug, Args)]
 pub struct DedupArgs {
-    /// Directories and files to compare
+    /// Directories and files to compare, of one or several machines
     #[arg(value_name = "ENDPOINT", required = true)]
     pub endpoints: Vec<EndpointArg>,
-    /// Share the extents of identical files, where the file system can, after the kernel compared them byte by byte
+    /// Share the extents of identical files of this machine, where the file system can, after the kernel compared them
+    /// byte by byte
     #[arg(long)]
     pub apply: bool,
     /// Also count what repeats below whole files, by chunks; reads every file
@@ -209,6 +226,14 @@ pub struct DedupArgs {
     /// Whether progress is shown.
     #[command(flatten)]
     pub progress: ProgressArgs,
+}
+
+/// `orbit ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A directory, or another path to show by itself
+    #[arg(value_name = "ENDPOINT")]
+    pub endpoint: EndpointArg,
 }
 
 /// `orbit doctor`.

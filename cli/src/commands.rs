@@ -1,13 +1,20 @@
 //! One file a command: arguments in, `orbit_node` called, the result handed to `render`.
 
+mod authority;
 mod completions;
+mod consent;
+mod constellation;
 mod dedup;
 mod doctor;
 mod hash;
+mod ls;
 mod man;
+mod node;
 mod plan;
 mod scan;
+mod status;
 mod sync;
+mod token;
 mod walk;
 
 use crate::args::Command;
@@ -22,6 +29,12 @@ pub fn run(session: &Session, command: Command) -> anyhow::Result<Exit> {
         Command::Scan(arguments) => scan::run(session, arguments),
         Command::Hash(arguments) => hash::run(session, arguments),
         Command::Dedup(arguments) => dedup::run(session, arguments),
+        Command::Ls(arguments) => ls::run(session, arguments),
+        Command::Node(arguments) => node::run(session, arguments.command),
+        Command::Token(arguments) => token::run(session, arguments.command),
+        Command::Status => status::run(session),
+        Command::Constellation(arguments) => constellation::run(session, arguments.command),
+        Command::Ca(arguments) => authority::run(session, &arguments.command),
         Command::Doctor(arguments) => doctor::run(session, arguments),
         Command::Completions(arguments) => completions::run(session, &arguments),
         Command::Man(arguments) => man::run(session, &arguments),

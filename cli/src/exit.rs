@@ -1,8 +1,14 @@
 //! [`Exit`]: the exit codes of the contract, and the one place where they are chosen.
 
 use orbit_core::endpoint::Endpoint;
+use orbit_core::grid::Refusal;
+use orbit_core::grid::refusal::RefusalKind;
 use orbit_core::system::SystemError;
+use orbit_node::api::client::ClientError;
+use orbit_node::api::types::ErrorCode;
+use orbit_node::daemon::DaemonError;
 use orbit_node::local::writer::BeginError;
+use orbit_node::remote::RemoteError;
 use orbit_node::standalone::RunReport;
 use orbit_node::standalone::error::RunError;
 use orbit_node::store_trouble::StoreTrouble;
@@ -37,12 +43,27 @@ pub enum Exit {
 /// What goes wrong in this crate itself.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// `NODE:PATH`, but there is no grid.
-    #[error("cannot reach {endpoint}: this machine is not in a grid")]
-    NotInGrid {
+    /// `NODE:PATH` where only this machine will do.
+    #[error("cannot sync with {endpoint}: a sync does not cross machines yet")]
+    Elsewhere {
         /// The endpoint.
         endpoint: Endpoint,
     },
+    /// Storage is shared on one machine, by its own kernel.
+    #[error("cannot share storage in {endpoint}: --apply works on this machine alone")]
+    ApplyElsewhere {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+    /// Nobody is there to be asked whether it is meant.
+    #[error("{deed} cannot be undone, and there is no terminal to ask on")]
+    NobodyToAsk {
+        /// What would be done.
+        deed: String,
+    },
+    /// Whoever was asked did not say yes.
+    #[error("not done")]
+    Declined,
     /// No environment variable says where state may be kept.
     #[error("cannot tell where to keep state: neither HOME nor XDG_STATE_HOME is set")]
     NoDataDir,
@@ -76,12 +97,19 @@ impl Exit {
         if let Some(error) = error.downcast_ref::<RunError>() {
             return of_run(error);
         }
+        if let Some(error) = error.downcast_ref::<ClientError>() {
+            return of_code(error.code());
+        }
+        if let Some(error) = error.downcast_ref::<DaemonError>() {
+            return of_code(error.code());
+        }
         match error.downcast_ref::<CliError>() {
-            Some(CliError::NotInGrid { .. }) => Self::Unreachable,
+            Some(CliError::Elsewhere { .. }) => Self::Unreachable,
+            Some(CliError::ApplyElsewhere { .. } | CliError::NobodyToAsk { .. }) => Self::Usage,
             Some(CliError::File { source, .. }) => of_io(source),
             // Whoever read the output has seen enough: nothing went wrong.
             Some(CliError::Output(source)) if source.kind() == io::ErrorKind::BrokenPipe => Self::Done,
-            Some(CliError::NoDataDir | CliError::Output(_)) | None => Self::Unexpected,
+            Some(CliError::NoDataDir | CliError::Output(_) | CliError::Declined) | None => Self::Unexpected,
         }
     }
 }
@@ -100,9 +128,42 @@ fn of_run(error: &RunError) -> Exit {
             StoreTrouble::Full => Exit::Guard,
             _ => Exit::Unexpected,
         },
+        RunError::Grid(error) => of_code(error.code()),
+        RunError::Refused(refusal) => of_refusal(refusal),
+        RunError::Star { source, .. } => of_remote(source),
         RunError::Stale { .. } => Exit::Stale,
         RunError::Interrupted | RunError::NotDurable { .. } => Exit::Partial,
         RunError::Plan(_) => Exit::Unexpected,
+    }
+}
+
+/// What the API calls it, by number.
+const fn of_code(code: ErrorCode) -> Exit {
+    match code {
+        ErrorCode::Usage => Exit::Usage,
+        ErrorCode::NotFound => Exit::NotFound,
+        ErrorCode::Unreachable => Exit::Unreachable,
+        ErrorCode::Refused => Exit::Refused,
+        ErrorCode::Failed => Exit::Unexpected,
+    }
+}
+
+const fn of_refusal(refusal: &Refusal) -> Exit {
+    match refusal.kind() {
+        RefusalKind::Usage => Exit::Usage,
+        RefusalKind::NotFound => Exit::NotFound,
+        RefusalKind::Unreachable => Exit::Unreachable,
+        RefusalKind::Refused => Exit::Refused,
+        RefusalKind::Failed => Exit::Unexpected,
+    }
+}
+
+fn of_remote(error: &RemoteError) -> Exit {
+    match error {
+        RemoteError::Refused(refusal) => of_refusal(refusal),
+        RemoteError::Link(_) => Exit::Unreachable,
+        RemoteError::Failed { source, .. } => of_system(source),
+        RemoteError::Protocol(_) => Exit::Unexpected,
     }
 }
 

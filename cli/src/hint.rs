@@ -1,15 +1,29 @@
 //! What a person reads besides the error itself: what did *not* happen, and the command that mends it.
 
 use crate::exit::CliError;
+use orbit_core::endpoint::Endpoint;
+use orbit_node::api::client::ClientError;
+use orbit_node::api::types::ErrorCode;
+use orbit_node::daemon::DaemonError;
 use orbit_node::local::writer::BeginError;
+use orbit_node::remote::RemoteError;
 use orbit_node::standalone::error::{Guard, RunError};
 use orbit_node::store_trouble::StoreTrouble;
 
 /// Whether it is certain that nothing was changed.
 pub fn nothing_was_changed(error: &anyhow::Error) -> bool {
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        return error.is_without_effect();
+    }
+    if let Some(error) = error.downcast_ref::<DaemonError>() {
+        // A request whose answer was lost may have been granted.
+        return !matches!(error, DaemonError::Ask(_)) && error.code() != ErrorCode::Failed;
+    }
     match error.downcast_ref::<RunError>() {
+        Some(RunError::Grid(error)) => error.is_without_effect(),
         Some(
-            RunError::NotFound { .. }
+            RunError::Refused(_)
+            | RunError::NotFound { .. }
             | RunError::NoParent { .. }
             | RunError::Path { .. }
             | RunError::WrongKind { .. }
@@ -21,7 +35,16 @@ pub fn nothing_was_changed(error: &anyhow::Error) -> bool {
             | RunError::Interrupted,
         ) => true,
         Some(_) => false,
-        None => matches!(error.downcast_ref(), Some(CliError::NotInGrid { .. } | CliError::NoDataDir)),
+        None => matches!(
+            error.downcast_ref(),
+            Some(
+                CliError::Elsewhere { .. }
+                    | CliError::ApplyElsewhere { .. }
+                    | CliError::NobodyToAsk { .. }
+                    | CliError::Declined
+                    | CliError::NoDataDir
+            )
+        ),
     }
 }
 
@@ -30,12 +53,27 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(error) = error.downcast_ref() {
         return of_run(error);
     }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<DaemonError>() {
+        return error.hint();
+    }
     match error.downcast_ref()? {
-        CliError::NotInGrid { endpoint } => Some(format!(
-            "give paths on this machine, for example a mounted share; if this is a local path, write ./{endpoint}"
+        CliError::Elsewhere { endpoint } => Some(format!(
+            "give paths on this machine, for example a mounted share; `orbit scan {endpoint}` looks at the other one; if \
+             this is a local path, write ./{endpoint}"
         )),
+        CliError::ApplyElsewhere { endpoint } => Some(match endpoint {
+            Endpoint::Remote { node, path } => {
+                let path = quoted(&orbit_core::rel_path::display_name(path));
+                format!("run it on {node} itself: orbit dedup --apply {path}")
+            }
+            Endpoint::Local(_) => "leave --apply out".to_owned(),
+        }),
+        CliError::NobodyToAsk { .. } => Some("if it is meant, add -y".to_owned()),
         CliError::NoDataDir => Some("name a directory with --data-dir DIR".to_owned()),
-        CliError::Output(_) | CliError::File { .. } => None,
+        CliError::Output(_) | CliError::File { .. } | CliError::Declined => None,
     }
 }
 
@@ -62,11 +100,17 @@ fn of_run(error: &RunError) -> Option<String> {
         RunError::NotDurable { .. } => {
             "check the disk (dmesg, smartctl), then run the same command again with --verify".to_owned()
         }
+        RunError::Grid(error) => return error.hint(),
+        RunError::Refused(refusal) => return refusal.hint(),
+        RunError::Star { source: RemoteError::Link(_), .. } => {
+            "see whether the node is well: orbit node ls; then run the same command again".to_owned()
+        }
         RunError::Interrupted => "run the same command again".to_owned(),
         RunError::Path { .. }
         | RunError::WrongKind { .. }
         | RunError::BadPath { .. }
         | RunError::System(_)
+        | RunError::Star { .. }
         | RunError::Plan(_) => return None,
     };
     Some(hint)

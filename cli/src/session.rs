@@ -8,9 +8,14 @@ use crate::render::events::{Changes, Teller};
 use crate::render::progress::Display;
 use crate::render::screen::Screen;
 use crate::render::{self, log};
+use orbit_core::endpoint::Endpoint;
+use orbit_node::api::client::{ApiClient, ClientError, segment};
+use orbit_node::api::types::{NodeView, ThisNode};
 use orbit_node::standalone::{Context, progress::Progress, state};
+use orbit_node::standalone::{Place, StarPlace};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One run of the program.
 pub struct Session {
@@ -50,8 +55,58 @@ impl Session {
         })
     }
 
+    /// Whoever answers for the grid: this machine's daemon.
+    pub fn client(&self) -> anyhow::Result<ApiClient> {
+        Ok(ApiClient::connect(&self.data_dir()?)?)
+    }
+
+    /// Endpoints with the ways to them. Those of this machine need no daemon.
+    pub fn places(&self, endpoints: Vec<Endpoint>, stop: &Arc<AtomicBool>) -> anyhow::Result<Vec<Place>> {
+        let mut grid: Option<(ApiClient, ThisNode)> = None;
+        let mut places = Vec::with_capacity(endpoints.len());
+        for endpoint in endpoints {
+            let (node, path) = match endpoint {
+                Endpoint::Local(path) => {
+                    places.push(Place::Here(path));
+                    continue;
+                }
+                Endpoint::Remote { node, path } => (node, path),
+            };
+            let (client, this) = match &mut grid {
+                Some(known) => known,
+                unknown @ None => {
+                    let client = self.client()?;
+                    let this = client.get("/v1/node")?;
+                    unknown.insert((client, this))
+                }
+            };
+            places.push(Place::Star(star_place(client, this, node, path, stop)?));
+        }
+        Ok(places)
+    }
+
+    /// One endpoint with the way to it.
+    pub fn place(&self, endpoint: Endpoint, stop: &Arc<AtomicBool>) -> anyhow::Result<Place> {
+        let mut places = self.places(vec![endpoint], stop)?;
+        Ok(places.pop().expect("an endpoint makes a place"))
+    }
+
     /// Shows the run's progress until the display is dropped.
     pub fn display(&self, context: &Context, wanted: bool) -> Display {
         Display::start(&self.screen, Arc::clone(&context.progress), wanted)
     }
+}
+
+/// Asks for the node first: one that does not exist is told with what it may have been meant to be.
+fn star_place(
+    client: &ApiClient,
+    this: &ThisNode,
+    node: String,
+    path: Vec<u8>,
+    stop: &Arc<AtomicBool>,
+) -> Result<StarPlace, ClientError> {
+    let view: NodeView = client.get(&format!("/v1/nodes/{}", segment(&node)))?;
+    let link = client.star_link_until(&view.id, Arc::clone(stop));
+    let machine = (view.id != this.id).then_some(view.id);
+    Ok(StarPlace { node, machine, path, link })
 }

@@ -143,7 +143,7 @@ impl EndpointArg {
     pub fn local(self) -> Result<PathBuf, CliError> {
         match self.0 {
             Endpoint::Local(path) => Ok(path),
-            remote @ Endpoint::Remote { .. } => Err(CliError::NotInGrid { endpoint: remote }),
+            endpoint @ Endpoint::Remote { .. } => Err(CliError::Elsewhere { endpoint }),
         }
     }
 }

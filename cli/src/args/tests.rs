@@ -1,3 +1,4 @@
+use super::node::NodeCommand;
 use super::*;
 use orbit_node::standalone::request::{FilterRule, SyncRequest, Trash};
 
@@ -74,7 +75,17 @@ fn every_option_of_a_sync_arrives() {
 fn what_is_wrong_is_said() {
     let lines = [
         "snyc a b",
-        "node init",
+        "frobnicate",
+        "node",
+        "node int",
+        "node join",
+        "node join TOKEN --token TOKEN",
+        "node join TOKEN --allow /srv --no-files",
+        "node drain",
+        "token create --ttl soon",
+        "token create --role nucleus",
+        "constellation add cellar",
+        "ls nas2:",
         "sync a",
         "sync a b c",
         "sync s3://bucket b",
@@ -101,8 +112,22 @@ fn a_remote_endpoint_is_understood_and_not_reachable() {
     let Command::Sync(arguments) = parse_from(words).expect("a valid line").command else {
         panic!("not a sync")
     };
-    let error = arguments.request.into_request().expect_err("no grid");
-    assert_eq!(error.to_string(), "cannot reach nas2:/srv: this machine is not in a grid");
+    let error = arguments.request.into_request().expect_err("it is elsewhere");
+    assert_eq!(error.to_string(), "cannot sync with nas2:/srv: a sync does not cross machines yet");
+}
+
+#[test]
+fn a_token_is_given_in_either_way() {
+    let join = |line: &str| match parse_from(line.split(' ')).expect("a valid line").command {
+        Command::Node(NodeArgs { command: NodeCommand::Join(arguments) }) => arguments,
+        other => panic!("not a join: {other:?}"),
+    };
+    let short = join("orbit node join orbit-join-a --via nas1 --allow /srv --allow /mnt --run");
+    let long = join("orbit node join --token orbit-join-a --hub nas1 --no-files");
+    assert_eq!([short.token(), long.token()], ["orbit-join-a"; 2]);
+    assert_eq!([short.via, long.via], [Some("nas1".to_owned()), Some("nas1".to_owned())]);
+    assert_eq!(short.allow, [PathBuf::from("/srv"), PathBuf::from("/mnt")]);
+    assert!(short.own.run && long.no_files && !long.own.run);
 }
 
 #[cfg(unix)]

@@ -10,14 +10,14 @@ use orbit_core::system::ChunkDetail;
 use orbit_node::standalone;
 
 pub(super) fn run(session: &Session, arguments: HashArgs) -> anyhow::Result<Exit> {
-    let path = arguments.endpoint.local()?;
     let rules = walk::rules(arguments.filter, arguments.one_file_system);
     let context = session.context(Changes::IfVerbose)?;
+    let place = session.place(arguments.endpoint.0, &context.stop)?;
     let format = walk::format(&session.screen, arguments.null);
     let detail = if arguments.chunks { ChunkDetail::Chunks } else { ChunkDetail::RootOnly };
     let display = session.display(&context, arguments.progress.progress);
     let mut rows = Rows::new(&session.screen, &context);
-    let faults = standalone::hash(&context, &path, &rules, detail, &mut |row| {
+    let faults = standalone::hash(&context, &place, &rules, detail, &mut |row| {
         rows.write(|out| hashes::write(out, format, &row));
     });
     drop(display);

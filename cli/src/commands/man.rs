@@ -52,6 +52,44 @@ mod tests {
     #[test]
     fn every_command_has_a_page() {
         let names: Vec<String> = pages().expect("memory").into_iter().map(|(name, _)| name).collect();
-        insta::assert_snapshot!(names.join(" "), @"orbit.1 orbit-sync.1 orbit-plan.1 orbit-plan-show.1 orbit-plan-run.1 orbit-plan-ls.1 orbit-plan-rm.1 orbit-scan.1 orbit-hash.1 orbit-dedup.1 orbit-doctor.1 orbit-completions.1 orbit-man.1");
+        insta::assert_snapshot!(names.join("\n"), @r"
+        orbit.1
+        orbit-sync.1
+        orbit-plan.1
+        orbit-plan-show.1
+        orbit-plan-run.1
+        orbit-plan-ls.1
+        orbit-plan-rm.1
+        orbit-scan.1
+        orbit-hash.1
+        orbit-dedup.1
+        orbit-ls.1
+        orbit-node.1
+        orbit-node-init.1
+        orbit-node-join.1
+        orbit-node-run.1
+        orbit-node-ls.1
+        orbit-node-show.1
+        orbit-node-rename.1
+        orbit-node-drain.1
+        orbit-node-rm.1
+        orbit-node-leave.1
+        orbit-token.1
+        orbit-token-create.1
+        orbit-token-ls.1
+        orbit-token-rm.1
+        orbit-status.1
+        orbit-constellation.1
+        orbit-constellation-ls.1
+        orbit-constellation-create.1
+        orbit-constellation-add.1
+        orbit-constellation-rm.1
+        orbit-ca.1
+        orbit-ca-ls.1
+        orbit-ca-rotate.1
+        orbit-doctor.1
+        orbit-completions.1
+        orbit-man.1
+        ");
     }
 }

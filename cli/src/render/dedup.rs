@@ -5,22 +5,22 @@ use super::json::{JsonPath, write_line};
 use super::screen::Screen;
 use crate::exit::Exit;
 use orbit_core::RelPath;
+use orbit_core::endpoint::Endpoint;
 use orbit_core::rel_path::display_name;
 use orbit_node::standalone::{DedupReport, DuplicateSet, Storage};
 use serde::Serialize;
 use std::io;
-use std::path::{Path, PathBuf};
 
 /// Writes each set of duplicates as it is found.
 pub struct SetWriter<'a> {
     screen: &'a Screen,
-    endpoints: &'a [PathBuf],
+    endpoints: &'a [Endpoint],
     written: io::Result<()>,
 }
 
 impl<'a> SetWriter<'a> {
     /// Names files by the endpoints as they were given.
-    pub fn new(screen: &'a Screen, endpoints: &'a [PathBuf]) -> Self {
+    pub fn new(screen: &'a Screen, endpoints: &'a [Endpoint]) -> Self {
         Self { screen, endpoints, written: Ok(()) }
     }
 
@@ -68,14 +68,21 @@ pub fn report(screen: &Screen, report: &DedupReport, is_applied: bool) -> io::Re
     Ok(exit)
 }
 
-fn full_path(endpoints: &[PathBuf], endpoint: usize, path: &RelPath) -> Vec<u8> {
-    let endpoint =
-        endpoints.get(endpoint).map_or(Path::new(""), PathBuf::as_path).as_os_str().as_encoded_bytes();
-    let separator: &[u8] = if path.is_root() || endpoint.ends_with(b"/") { b"" } else { b"/" };
-    [endpoint, separator, path.as_bytes()].concat()
+/// `PATH` or `NODE:PATH`, as the endpoint was given.
+fn full_path(endpoints: &[Endpoint], endpoint: usize, path: &RelPath) -> Vec<u8> {
+    let mut full = match endpoints.get(endpoint) {
+        Some(Endpoint::Local(path)) => path.as_os_str().as_encoded_bytes().to_vec(),
+        Some(Endpoint::Remote { node, path }) => [node.as_bytes(), b":", path].concat(),
+        None => Vec::new(),
+    };
+    if !path.is_root() && !full.ends_with(b"/") {
+        full.push(b'/');
+    }
+    full.extend_from_slice(path.as_bytes());
+    full
 }
 
-fn set_text(set: &DuplicateSet, endpoints: &[PathBuf]) -> String {
+fn set_text(set: &DuplicateSet, endpoints: &[Endpoint]) -> String {
     let mut text = format!("{} of {}", counted(set.files.len() as u64, "file", "files"), bytes(set.size));
     if set.bytes_shareable > 0 {
         text.extend([", sharing saves ", &bytes(set.bytes_shareable)]);
@@ -90,7 +97,7 @@ fn set_text(set: &DuplicateSet, endpoints: &[PathBuf]) -> String {
 
 const fn storage_note(storage: Storage) -> &'static str {
     match storage {
-        Storage::Own => "",
+        Storage::Own | Storage::Elsewhere => "",
         Storage::SharedBefore => "  (shared already)",
         Storage::SharedNow { .. } => "  (shared now)",
         Storage::Differs => "  (changed meanwhile, left alone)",
@@ -107,6 +114,7 @@ const fn storage_name(storage: Storage) -> &'static str {
         Storage::Differs => "differs",
         Storage::Unsupported => "unsupported",
         Storage::Refused => "refused",
+        Storage::Elsewhere => "elsewhere",
     }
 }
 
@@ -167,7 +175,7 @@ struct JsonFile<'a> {
 }
 
 impl JsonSet<'_> {
-    fn new(set: &DuplicateSet, endpoints: &[PathBuf]) -> Self {
+    fn new(set: &DuplicateSet, endpoints: &[Endpoint]) -> Self {
         let file = |file: &orbit_node::standalone::DuplicateFile| JsonFile {
             path: JsonPath::new(&full_path(endpoints, file.endpoint, &file.path)).into_owned(),
             allocated: file.allocated,
@@ -254,6 +262,7 @@ mod tests {
                 file(0, "a/disk.img", Storage::Own),
                 file(1, "", Storage::SharedBefore),
                 file(0, "old\ndisk.img", Storage::SharedNow { bytes: 4_500_000_000 }),
+                file(2, "disk.img", Storage::Elsewhere),
             ],
             bytes_shareable: 4_500_000_000,
         }
@@ -261,7 +270,8 @@ mod tests {
 
     #[test]
     fn sets_and_reports() {
-        let endpoints = ["/srv/".into(), "/mnt/disk.img".into()];
+        let remote = Endpoint::Remote { node: "nas2".into(), path: b"/srv".to_vec() };
+        let endpoints = [Endpoint::Local("/srv/".into()), Endpoint::Local("/mnt/disk.img".into()), remote];
         let report = DedupReport {
             files_scanned: 1234,
             bytes_scanned: 90_000_000_000,

@@ -70,7 +70,7 @@ fn unknown_command_hint(error: &clap::Error) -> Option<String> {
     }
     let command = crate::args::command();
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-    Some(format!("the commands are {}; this version works on one machine, without a grid", names.join(", ")))
+    Some(format!("the commands are {}", names.join(", ")))
 }
 
 /// clap's text in two: the first paragraph, and the tip in it if there is one.

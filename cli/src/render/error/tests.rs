@@ -2,14 +2,24 @@ use super::*;
 use crate::exit::CliError;
 use orbit_core::RelPath;
 use orbit_core::endpoint::Endpoint;
+use orbit_core::grid::refusal::RefusalKind;
+use orbit_core::grid::{Refusal, TokenError};
 use orbit_core::system::SystemError;
+use orbit_node::api::client::ClientError;
+use orbit_node::api::types::{ApiError, ErrorCode};
+use orbit_node::daemon::DaemonError;
 use orbit_node::local::writer::{BeginError, Busy};
+use orbit_node::remote::RemoteError;
 use orbit_node::standalone::{Guard, RunError, RunReport};
 
 fn shown(error: impl Into<anyhow::Error>) -> String {
     let error = error.into();
     let text = text(Style::default(), &message(&error), hint::hint(&error).as_deref());
     format!("{text}exit {}\n\n", Exit::of_error(&error).code())
+}
+
+fn remote() -> Endpoint {
+    Endpoint::Remote { node: "nas2".into(), path: b"/srv".to_vec() }
 }
 
 fn denied() -> io::Error {
@@ -21,9 +31,10 @@ fn what_people_read() {
     let system = |source| SystemError::Io { operation: "flush".into(), path: RelPath::root(), source };
     let report = Box::new(RunReport::default());
     let errors = [
-        shown(CliError::NotInGrid {
-            endpoint: Endpoint::Remote { node: "nas2".into(), path: b"/srv".to_vec() },
-        }),
+        shown(CliError::Elsewhere { endpoint: remote() }),
+        shown(CliError::ApplyElsewhere { endpoint: remote() }),
+        shown(CliError::NobodyToAsk { deed: "removing nas3 from the grid".into() }),
+        shown(CliError::Declined),
         shown(CliError::NoDataDir),
         shown(CliError::File { path: "/man/orbit.1".into(), source: denied() }),
         shown(RunError::NotFound { path: "/srv/phtos".into() }),
@@ -45,6 +56,61 @@ fn what_people_read() {
             report,
         }),
         shown(RunError::Interrupted),
+    ];
+    insta::assert_snapshot!(errors.concat());
+}
+
+fn api(refusal: &Refusal) -> ClientError {
+    let code = match refusal.kind() {
+        RefusalKind::Usage => ErrorCode::Usage,
+        RefusalKind::NotFound => ErrorCode::NotFound,
+        RefusalKind::Unreachable => ErrorCode::Unreachable,
+        RefusalKind::Refused => ErrorCode::Refused,
+        RefusalKind::Failed => ErrorCode::Failed,
+    };
+    ClientError::Api(ApiError { code, message: refusal.to_string(), hint: refusal.hint() })
+}
+
+/// The mistakes of a grid, as they reach the command line: from this machine's daemon, from a star, and before there is
+/// a daemon.
+#[test]
+fn what_people_read_of_a_grid() {
+    let token = orbit_core::ids::TokenId::from_bytes([0xa1; 6]);
+    let data_dir = std::path::PathBuf::from("/var/lib/orbit");
+    let unknown = Refusal::UnknownNode { name: "nas22".into(), nearest: Some("nas2".into()) };
+    let away = Refusal::NodeUnreachable { name: "nas3".into(), last_seen_ago_ms: 42_000 };
+    let jail =
+        Refusal::OutsideJail { node: "nas2".into(), path: "/etc".into(), allowed: vec!["/srv".into()] };
+    let broken = RemoteError::Link(io::ErrorKind::ConnectionReset.into());
+    let no_grid = DaemonError::NoGridFound {
+        reason: "nobody answered on eth0 in 10 s; multicast does not cross routers, VLANs or a container's bridge network"
+            .into(),
+        fix: "name a node of the grid: --via HOST".into(),
+    };
+    let errors = [
+        shown(DaemonError::from(Refusal::TokenExpired { token, ago_ms: 300_000 })),
+        shown(DaemonError::from(Refusal::TokenUsed { token, uses: 1 })),
+        shown(DaemonError::from(TokenError::CutOff { have: 120, want: 146 })),
+        shown(no_grid),
+        shown(DaemonError::Clock { ahead_ms: -93_600_000 }),
+        shown(DaemonError::NoPaths),
+        shown(DaemonError::AlreadyInGrid {
+            grid: "home".into(),
+            name: "nas1".into(),
+            data_dir: data_dir.clone(),
+        }),
+        shown(DaemonError::NotInGrid { data_dir: data_dir.clone() }),
+        shown(ClientError::NotInGrid { data_dir: data_dir.clone() }),
+        shown(ClientError::NotRunning { data_dir }),
+        shown(ClientError::Timeout { patience: std::time::Duration::from_secs(30) }),
+        shown(ClientError::Socket { socket: "/var/lib/orbit/orbit.sock".into(), source: denied() }),
+        shown(api(&unknown)),
+        shown(api(&Refusal::NoNucleus { node: "nas2".into() })),
+        shown(api(&Refusal::IsNucleus { name: "nas1".into() })),
+        shown(RunError::Grid(api(&unknown))),
+        shown(RunError::of_star("nas3:/srv".into(), RemoteError::Link(api(&away).into_io()))),
+        shown(RunError::of_star("nas2:/etc".into(), RemoteError::Refused(jail))),
+        shown(RunError::of_star("nas2:/srv".into(), broken)),
     ];
     insta::assert_snapshot!(errors.concat());
 }
@@ -71,7 +137,7 @@ fn an_unknown_command_that_resembles_none() {
         let error = crate::args::parse_from(["orbit", word]).expect_err("no such command");
         unknown_command_hint(&error)
     };
-    let hint = hint_for("node").expect("a hint");
+    let hint = hint_for("frobnicate").expect("a hint");
     assert!(hint.starts_with("the commands are sync, plan, scan, "), "{hint}");
     assert_eq!(hint_for("snyc"), None, "clap suggests one by itself");
 }

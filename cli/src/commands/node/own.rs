@@ -1,0 +1,66 @@
+//! What concerns this machine's own node: `orbit node init`, `join`, `run` and `leave`.
+
+use super::super::consent;
+use crate::args::node::{InitArgs, JoinArgs, LeaveArgs};
+use crate::exit::{CliError, Exit};
+use crate::interrupt;
+use crate::render::setup;
+use crate::session::Session;
+use orbit_node::api::types::ThisNode;
+use orbit_node::daemon::{self, InitOptions, JoinOptions};
+use std::io;
+
+pub(super) fn init(session: &Session, arguments: InitArgs) -> anyhow::Result<Exit> {
+    let own = arguments.own;
+    let options = InitOptions {
+        name: own.name,
+        grid_name: arguments.grid_name,
+        allow: arguments.allow,
+        listen: own.listen,
+        no_mdns: own.no_mdns,
+    };
+    let founded = daemon::init(&session.data_dir()?, &options)?;
+    setup::founded(&session.screen, &founded, own.run).map_err(CliError::Output)?;
+    if own.run { run(session) } else { Ok(Exit::Done) }
+}
+
+pub(super) fn join(session: &Session, arguments: JoinArgs) -> anyhow::Result<Exit> {
+    let options = JoinOptions {
+        token: arguments.token().to_owned(),
+        via: arguments.via,
+        name: arguments.own.name,
+        allow: arguments.allow,
+        no_files: arguments.no_files,
+        listen: arguments.own.listen,
+        no_mdns: arguments.own.no_mdns,
+    };
+    let joined = daemon::join(&session.data_dir()?, &options)?;
+    setup::joined(&session.screen, &joined, arguments.own.run).map_err(CliError::Output)?;
+    if arguments.own.run { run(session) } else { Ok(Exit::Done) }
+}
+
+/// Runs until a signal asks it to stop, or the node leaves its grid.
+pub(super) fn run(session: &Session) -> anyhow::Result<Exit> {
+    let data_dir = session.data_dir()?;
+    let stop = interrupt::stop_flag();
+    let mut told: io::Result<()> = Ok(());
+    daemon::run(&data_dir, &stop, &mut |node| told = setup::ready(&session.screen, node))?;
+    // A daemon goes on even if nobody listens to what it says; in the end that is told.
+    told.map_err(CliError::Output)?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn leave(session: &Session, arguments: &LeaveArgs) -> anyhow::Result<Exit> {
+    let client = session.client()?;
+    let node: ThisNode = client.get("/v1/node")?;
+    // The Nucleus leaves only as the last one, and then the grid ends with it.
+    let deed = if node.is_nucleus {
+        format!("ending the grid {}", node.grid.name)
+    } else {
+        format!("leaving the grid {}", node.grid.name)
+    };
+    consent::ask(session, arguments.consent, &deed)?;
+    client.post::<()>("/v1/leave", &())?;
+    setup::left(&session.screen, &node).map_err(CliError::Output)?;
+    Ok(Exit::Done)
+}
