@@ -22,9 +22,10 @@
 //! [`SigningRequest::key`] with the key Noise proved. A certificate that [`verify_against_pin`] accepts is of *some*
 //! member; send a token's secret only to one whose role is nucleus.
 //!
-//! Reading order: [`member`] → [`authority`] → [`trust`] → [`pin`] → [`request`] → [`shape`].
+//! Reading order: [`member`] → [`authority`] → [`trust`] → `chain` → [`pin`] → [`request`] → `shape`.
 
 pub mod authority;
+mod chain;
 pub mod member;
 pub mod pin;
 pub mod request;
@@ -48,7 +49,7 @@ pub const AUTHORITY_LIFETIME_MS: i64 = 3650 * DAY_MS;
 pub const BACKDATE_MS: i64 = 3_600_000;
 /// Longest DER that is looked at, bytes; ours have about 500.
 pub const DER_BYTES_MAX: usize = 8 << 10;
-/// Most authorities that are looked at in one go.
+/// Most certificates of authorities, self-signed and cross-signed, that are looked at in one go.
 pub const ANCHORS_MAX: usize = 8;
 /// Most certificates from a pinned authority to a member's, the member's included.
 pub const CHAIN_MAX: usize = 4;
@@ -84,12 +85,15 @@ pub enum PkiError {
         /// What is wrong.
         why: &'static str,
     },
-    /// Not one authority, or more than [`ANCHORS_MAX`].
+    /// Not one self-signed authority, or more than [`ANCHORS_MAX`] documents.
     #[error("a grid has 1 to {ANCHORS_MAX} authorities, not {count}")]
     AnchorCount {
         /// How many there are.
         count: usize,
     },
+    /// An authority that none of those trusted so far has certified.
+    #[error("an authority is not certified by any that this node trusts")]
+    Unproven,
     /// The certificate library refused.
     #[error("cannot make the {what}")]
     Make {

@@ -30,7 +30,7 @@ pub enum NotAKey {
 
 /// The seed in a key file's text.
 pub(super) fn seed_of(text: &str) -> Result<Zeroizing<[u8; 32]>, NotAKey> {
-    let mut lines = text.trim().split('\n').map(str::trim);
+    let mut lines = text.trim().lines().map(str::trim);
     let (Some(BEGIN), Some(line), Some(END), None) = (lines.next(), lines.next(), lines.next(), lines.next())
     else {
         return Err(if text.contains(BEGIN) && text.contains(END) {

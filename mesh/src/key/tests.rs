@@ -93,8 +93,8 @@ fn nothing_secret_is_printed() {
     let key = NodeKey::generate();
     let printed = format!("{key:?} {key:#?}");
     assert!(printed.contains(&key.key().to_string()));
-    for byte in key.secret().seed.windows(4) {
-        let hex: String = byte.iter().map(|byte| format!("{byte:02x}")).collect();
+    for bytes in key.secret().seed.windows(4) {
+        let hex = data_encoding::HEXLOWER.encode(bytes);
         assert!(!printed.contains(&hex) || key.key().to_string().contains(&hex), "{printed}");
     }
 }

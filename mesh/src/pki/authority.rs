@@ -62,7 +62,7 @@ impl Authority {
             return Err(PkiError::OtherKey);
         }
         if !certificate.is_self_signed() {
-            return Err(not_self_signed());
+            return Err(PkiError::Unreadable { what: "authority", why: "it is not signed by its own key" });
         }
         Ok(Self { secret, certificate })
     }
@@ -287,8 +287,4 @@ impl fmt::Debug for AuthorityCertificate {
 
 pub(super) fn pin_of(key: &PeerKey) -> [u8; 32] {
     sha256(&key_info(key))
-}
-
-pub(super) fn not_self_signed() -> PkiError {
-    PkiError::Unreadable { what: "authority", why: "it is not signed by its own key" }
 }

@@ -4,7 +4,7 @@ use super::authority::AuthorityCertificate;
 use super::member::MemberCertificate;
 use super::shape::Signed;
 use super::trust::{examine, in_time};
-use super::{ANCHORS_MAX, CHAIN_MAX};
+use super::{ANCHORS_MAX, chain};
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::ids::{GridId, PeerKey};
 
@@ -12,7 +12,7 @@ use orbit_core::ids::{GridId, PeerKey};
 ///
 /// `anchors` is what the other side shows of its authorities, self-signed and cross-signed; those that cannot be read
 /// or are another grid's prove nothing and are passed over. The pinned authority must be among them, self-signed and in
-/// force; it signed the certificate, or the authority that did, or the one before that, [`CHAIN_MAX`] certificates at
+/// force; it signed the certificate, or the authority that did, or the one before that, [`CHAIN_MAX`](super::CHAIN_MAX) certificates at
 /// most. Revocations are not known to a node that has not joined.
 pub fn verify_against_pin(
     pin: &[u8; 32],
@@ -31,8 +31,9 @@ pub fn verify_against_pin(
         .filter_map(|der| AuthorityCertificate::read(der).ok())
         .filter(|anchor| anchor.grid() == grid)
         .collect();
-    let reached = reached_from(pin, &anchors, now_ms)?;
-    let (_, in_force) = reached
+    let root = anchors.iter().find(|anchor| anchor.pin() == *pin && anchor.is_self_signed());
+    let root = chain::root(root.ok_or(CertificateFault::Untrusted)?, now_ms);
+    let (_, in_force) = chain::reached_from(vec![root], &anchors, now_ms)
         .into_iter()
         .filter(|(key, _)| signed.is_signed_by(key))
         // Two ways may lead to one key; a way that is in force is enough.
@@ -42,36 +43,4 @@ pub fn verify_against_pin(
     in_force?;
     in_time(member.not_before_ms, member.not_after_ms, now_ms)?;
     Ok(member)
-}
-
-/// The key of an authority, and whether all that leads to it is in force.
-type Reached = (PeerKey, Result<(), CertificateFault>);
-
-/// The pinned authority, and those it leads to: level by level, each signed by one of the level before. A way that is
-/// not in force is followed as well, so that its fault can be told; a key may be reached both ways.
-fn reached_from(
-    pin: &[u8; 32],
-    anchors: &[AuthorityCertificate],
-    now_ms: i64,
-) -> Result<Vec<Reached>, CertificateFault> {
-    let in_force =
-        |anchor: &AuthorityCertificate| in_time(anchor.not_before_ms(), anchor.not_after_ms(), now_ms);
-    let root = anchors.iter().find(|anchor| anchor.pin() == *pin && anchor.is_self_signed());
-    let root = root.ok_or(CertificateFault::Untrusted)?;
-    let mut reached: Vec<Reached> = vec![(*root.key(), in_force(root))];
-    let mut level = 0..1;
-    // One certificate of the chain is the member's own; the rest are cross-signed.
-    for _ in 1..CHAIN_MAX {
-        for anchor in anchors {
-            let ways = reached[level.clone()].iter().filter(|(key, _)| anchor.is_signed_by(key));
-            let Some((_, so_far)) = ways.min_by_key(|(_, in_force)| in_force.is_err()) else { continue };
-            let way = (*anchor.key(), so_far.and_then(|()| in_force(anchor)));
-            let is_news = |(key, fault): &Reached| key != anchor.key() || (fault.is_err() && way.1.is_ok());
-            if reached.iter().all(is_news) {
-                reached.push(way);
-            }
-        }
-        level = level.end..reached.len();
-    }
-    Ok(reached)
 }

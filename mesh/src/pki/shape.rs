@@ -39,8 +39,9 @@ impl<'a> Signed<'a> {
             return None;
         }
         let (content_len, content) = match *der {
-            [0x30, len @ 0..=0x7f, ref content @ ..] => (usize::from(len), content),
-            [0x30, 0x81, len @ 0x80..=0xff, ref content @ ..] => (usize::from(len), content),
+            [0x30, len @ 0..=0x7f, ref content @ ..] | [0x30, 0x81, len @ 0x80..=0xff, ref content @ ..] => {
+                (usize::from(len), content)
+            }
             [0x30, 0x82, high @ 1..=0xff, low, ref content @ ..] => {
                 (usize::from(u16::from_be_bytes([high, low])), content)
             }

@@ -1,9 +1,9 @@
 //! [`Trust`]: whom a member believes.
 
-use super::authority::{AuthorityCertificate, not_self_signed, pin_of};
+use super::authority::{AuthorityCertificate, pin_of};
 use super::member::MemberCertificate;
 use super::shape::Signed;
-use super::{ANCHORS_MAX, PkiError};
+use super::{ANCHORS_MAX, PkiError, chain};
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::ids::{GridId, PeerKey, Serial};
 use std::collections::HashSet;
@@ -19,16 +19,48 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts these authorities, self-signed certificates of this grid, 1 to [`ANCHORS_MAX`] of them.
+    /// Trusts the self-signed ones of these authorities of this grid. Cross-signed ones may be among them, since they
+    /// travel together, but count for nothing here. At most [`ANCHORS_MAX`] in all.
     pub fn new(
         grid: GridId,
         anchors: &[Vec<u8>],
         revoked: impl IntoIterator<Item = Serial>,
     ) -> Result<Self, PkiError> {
-        if anchors.is_empty() || anchors.len() > ANCHORS_MAX {
-            return Err(PkiError::AnchorCount { count: anchors.len() });
+        Self::of(grid, &read(grid, anchors)?, revoked)
+    }
+
+    /// What to trust from now on, as a Nucleus tells it: [`new`](Self::new), if each authority is one that is trusted
+    /// already or that a trusted one leads to by cross-signed certificates among `anchors`, [`CHAIN_MAX`](super::CHAIN_MAX)
+    /// less one at most. Without this, a Nucleus that was broken into could make its members another's for good, though
+    /// it has no authority's key.
+    pub fn follow(
+        &self,
+        anchors: &[Vec<u8>],
+        revoked: impl IntoIterator<Item = Serial>,
+        now_ms: i64,
+    ) -> Result<Self, PkiError> {
+        let documents = read(self.grid, anchors)?;
+        let next = Self::of(self.grid, &documents, revoked)?;
+        let roots = self.anchors.iter().map(|anchor| chain::root(anchor, now_ms)).collect();
+        let reached = chain::reached_from(roots, &documents, now_ms);
+        let is_led_to =
+            |key: &PeerKey| reached.iter().any(|(known, in_force)| known == key && in_force.is_ok());
+        if next.anchors.iter().all(|anchor| is_led_to(anchor.key())) {
+            Ok(next)
+        } else {
+            Err(PkiError::Unproven)
         }
-        let anchors = anchors.iter().map(|der| anchor(grid, der)).collect::<Result<_, _>>()?;
+    }
+
+    fn of(
+        grid: GridId,
+        documents: &[AuthorityCertificate],
+        revoked: impl IntoIterator<Item = Serial>,
+    ) -> Result<Self, PkiError> {
+        let anchors: Arc<[_]> = documents.iter().filter(|anchor| anchor.is_self_signed()).cloned().collect();
+        if anchors.is_empty() {
+            return Err(PkiError::AnchorCount { count: 0 });
+        }
         Ok(Self { grid, anchors, revoked: Arc::new(revoked.into_iter().collect()) })
     }
 
@@ -77,16 +109,15 @@ impl fmt::Debug for Trust {
     }
 }
 
-fn anchor(grid: GridId, der: &[u8]) -> Result<AuthorityCertificate, PkiError> {
-    let anchor = AuthorityCertificate::parse(der)?;
-    if anchor.grid() != grid {
-        return Err(PkiError::OtherGrid { what: "authority" });
+fn read(grid: GridId, documents: &[Vec<u8>]) -> Result<Vec<AuthorityCertificate>, PkiError> {
+    if documents.len() > ANCHORS_MAX {
+        return Err(PkiError::AnchorCount { count: documents.len() });
     }
-    // An authority that another one signed would be trusted here without asking for that other one.
-    if !anchor.is_self_signed() {
-        return Err(not_self_signed());
-    }
-    Ok(anchor)
+    let read = |der: &Vec<u8>| {
+        let anchor = AuthorityCertificate::parse(der)?;
+        if anchor.grid() == grid { Ok(anchor) } else { Err(PkiError::OtherGrid { what: "authority" }) }
+    };
+    documents.iter().map(read).collect()
 }
 
 /// All that a certificate must be besides signed, in force and not revoked.

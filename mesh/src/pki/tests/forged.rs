@@ -127,19 +127,22 @@ fn a_certificate_has_its_time_and_its_authority_has_one_too() {
     assert_eq!(at(end + 1000), Err(Expired { ago_ms: 1000 }));
 }
 
+type Change = Box<dyn FnOnce(&mut CertificateParams)>;
+
+fn change(change: impl FnOnce(&mut CertificateParams) + 'static) -> Change {
+    Box::new(change)
+}
+
+fn named(name: &str) -> Change {
+    let name = name.to_owned();
+    change(move |params| params.subject_alt_names = vec![uri(&name)])
+}
+
 #[test]
 fn a_genuine_signature_does_not_help_a_certificate_that_is_not_a_members() {
     let authority = authority();
     let peer = NodeKey::generate().key();
     let trust = trust(&[&authority]);
-    type Change = Box<dyn FnOnce(&mut CertificateParams)>;
-    fn change(change: impl FnOnce(&mut CertificateParams) + 'static) -> Change {
-        Box::new(change)
-    }
-    fn named(name: &str) -> Change {
-        let name = name.to_owned();
-        change(move |params| params.subject_alt_names = vec![uri(&name)])
-    }
     let shouting = format!("orbit:{GRID}/{NODE}/star").to_uppercase();
     let cases: Vec<(&str, Change)> = vec![
         ("it may issue", change(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
@@ -327,13 +330,18 @@ fn trust_needs_authorities_of_its_own_grid() {
     let (first, second) = (authority(), authority());
     let cross = first.cross_sign(second.certificate()).expect("the same grid");
     let elsewhere = Authority::create(GridId::from_bytes([1; 16]), NOW).expect("another grid");
-    let new = |anchors: &[Vec<u8>]| Trust::new(GRID, anchors, []).map(|_| ());
+    let new =
+        |anchors: &[Vec<u8>]| Trust::new(GRID, anchors, []).map(|trust| trust.pins().collect::<Vec<_>>());
     assert!(matches!(new(&[]), Err(PkiError::AnchorCount { count: 0 })));
     assert!(matches!(new(&vec![der(&first); 9]), Err(PkiError::AnchorCount { count: 9 })));
     assert!(matches!(new(&[der(&first), der(&elsewhere)]), Err(PkiError::OtherGrid { .. })));
-    assert!(matches!(new(&[der(&first), cross]), Err(PkiError::Unreadable { .. })));
     assert!(matches!(new(&[Member::of(&first).der]), Err(PkiError::Unreadable { .. })));
-    assert!(new(&[der(&first), der(&second)]).is_ok());
+    assert!(matches!(new(&[vec![]]), Err(PkiError::Unreadable { .. })));
+    // A cross-signed one comes along and counts for nothing.
+    assert!(matches!(new(std::slice::from_ref(&cross)), Err(PkiError::AnchorCount { count: 0 })));
+    let pins = |authorities: &[&Authority]| authorities.iter().map(|one| one.certificate().pin()).collect();
+    assert_eq!(new(&[der(&first), cross]).ok(), Some(pins(&[&first])));
+    assert_eq!(new(&[der(&first), der(&second)]).ok(), Some(pins(&[&first, &second])));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::fixture::{DAY, GRID, Member, NOW, authority, der, grant, issue, trust};
 use crate::key::NodeKey;
 use crate::pki::authority::{PublicKey, authority_params};
-use crate::pki::{Authority, MEMBER_LIFETIME_MS, Trust, verify_against_pin};
+use crate::pki::{Authority, MEMBER_LIFETIME_MS, PkiError, Trust, verify_against_pin};
 use orbit_core::grid::refusal::CertificateFault::{self, Expired, NotYet, OtherKey, Unreadable, Untrusted};
 use orbit_core::ids::GridId;
 
@@ -168,9 +168,51 @@ fn a_stolen_old_key_is_worth_nothing_once_it_is_dropped() {
     ];
     assert_eq!(pinned(&new, &shown, &thief, NOW), Err(Untrusted));
     assert_eq!(pinned(&new, &shown, &minion, NOW), Err(Untrusted));
-    assert!(Trust::new(GRID, &[der(&new), cross(&stolen, &evil)], []).is_err());
+    let trust = Trust::new(GRID, &[der(&new), cross(&stolen, &evil)], []).expect("one is self-signed");
+    assert_eq!(trust.verify(&minion.der, &minion.peer(), NOW), Err(Untrusted));
     // A token that pins the stolen key is lost, which is why tokens end soon.
     assert_eq!(pinned(&stolen, &shown, &minion, NOW), Ok(()));
+}
+
+/// What a Nucleus tells its members to trust: a new authority only by the word of one that they trust.
+#[test]
+fn trust_follows_from_authority_to_authority() {
+    let line: Vec<Authority> = (0..6).map(|_| authority()).collect();
+    let [first, second, third, fourth, fifth, evil] = &line[..] else { unreachable!("six were made") };
+    let before = trust(&[first]);
+    let pins = |anchors: &[Vec<u8>]| before.follow(anchors, [], NOW).map(|next| next.pins().count());
+    assert!(matches!(pins(&[der(first)]), Ok(1)));
+    assert!(matches!(pins(&[der(first), der(second), cross(first, second)]), Ok(2)));
+    // The old one dropped: its word for the new one is enough.
+    assert!(matches!(pins(&[der(second), cross(first, second)]), Ok(1)));
+    // Asleep during several rotations.
+    assert!(matches!(
+        pins(&[der(fourth), cross(third, fourth), cross(second, third), cross(first, second)]),
+        Ok(1)
+    ));
+    let too_far =
+        [der(fifth), cross(fourth, fifth), cross(third, fourth), cross(second, third), cross(first, second)];
+    for untrue in [
+        vec![der(second)],
+        vec![der(first), der(second)],
+        vec![der(first), der(evil)],
+        vec![der(evil), cross(evil, first)],
+        vec![der(second), cross(first, second), der(evil), cross(evil, second)],
+        vec![der(third), cross(second, third)],
+        too_far.to_vec(),
+    ] {
+        assert!(matches!(pins(&untrue), Err(PkiError::Unproven)), "{}", untrue.len());
+    }
+    assert!(matches!(pins(&[cross(first, second)]), Err(PkiError::AnchorCount { count: 0 })));
+    // An authority whose time is over gives no word.
+    let late = first.certificate().not_after_ms() + 1000;
+    assert!(matches!(before.follow(&[der(second), cross(first, second)], [], late), Err(PkiError::Unproven)));
+    // Revocations are those that were told.
+    let member = Member::of(second);
+    let next = before
+        .follow(&[der(second), cross(first, second)], [member.grant.serial], NOW)
+        .expect("it is led to");
+    assert_eq!(next.verify(&member.der, &member.peer(), NOW), Err(CertificateFault::Revoked));
 }
 
 /// A member that writes an authority's certificate for itself, or signs one with its own key, is no authority.
