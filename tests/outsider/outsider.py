@@ -21,6 +21,9 @@ from dataclasses import asdict, dataclass
 
 import cbor2
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from libp2p import new_swarm
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key
@@ -103,12 +106,14 @@ class Node:
     @asynccontextmanager
     async def connection(self):
         """A connection with an identity that nobody has seen, over Noise and yamux."""
-        keys = create_new_key_pair(secrets.token_bytes(32))
+        seed = secrets.token_bytes(32)
+        keys = create_new_key_pair(seed)
         noise = NoiseTransport(keys, noise_privkey=create_noise_key().private_key)
         swarm = new_swarm(key_pair=keys, sec_opt={NOISE: noise}, listen_addrs=[])
         async with background_trio_service(swarm):
             swarm.peerstore.add_addrs(self.info.peer_id, self.info.addrs, 3600)
             connections = await swarm.dial_peer(self.info.peer_id)
+            connections[0].seed = seed
             try:
                 yield connections[0]
             finally:
@@ -311,8 +316,20 @@ def hello(**changes):
 
 
 def enrol(**changes):
-    message = {"token": list(secrets.token_bytes(6)), "secret": bytes(32), "request": bytes(200), "name": "outsider"}
-    return message | changes
+    """An enrolment, once the key is known by which the connection is made."""
+
+    def with_key(seed):
+        message = {"token": secrets.token_bytes(6), "secret": bytes(32), "request": certificate_request(seed)}
+        return cbor2.dumps({"Enrol": message | {"name": "outsider"} | changes})
+
+    return with_key
+
+
+def certificate_request(seed):
+    """A request as a node makes it: for its own key, signed with it."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    request = builder.sign(Ed25519PrivateKey.from_private_bytes(seed), None)
+    return request.public_bytes(serialization.Encoding.DER)
 
 
 def join_messages(seed, count):
@@ -340,11 +357,13 @@ def join_messages(seed, count):
         "a hello from the year 1677": cbor2.dumps({"Hello": hello(now_ms=-(2**63))}),
         "an unknown request": cbor2.dumps({"Shutdown": {}}),
         "a request of the control protocol": cbor2.dumps({"Renew": {"request": b""}}),
-        "an enrolment with an unknown token": cbor2.dumps({"Enrol": enrol()}),
-        "an enrolment without a secret": cbor2.dumps({"Enrol": enrol(secret=b"")}),
-        "an enrolment with a secret of 30 KB": cbor2.dumps({"Enrol": enrol(secret=bytes(30_000))}),
-        "an enrolment under the name ../../etc": cbor2.dumps({"Enrol": enrol(name="../../etc")}),
-        "an enrolment under a name of 30 KB": cbor2.dumps({"Enrol": enrol(name="a" * 30_000)}),
+        "an enrolment with an unknown token": enrol(),
+        "an enrolment without a secret": enrol(secret=b""),
+        "an enrolment with a secret of 30 KB": enrol(secret=bytes(30_000)),
+        "an enrolment for another's key": enrol(request=certificate_request(bytes(32))),
+        "an enrolment with a random request": enrol(request=chance.randbytes(200)),
+        "an enrolment under the name ../../etc": enrol(name="../../etc"),
+        "an enrolment under a name of 30 KB": enrol(name="a" * 30_000),
         "a re-enrolment with random bytes": cbor2.dumps({"ReEnrol": {"request": chance.randbytes(300)}}),
         "lists in lists, 60 000 deep": b"\x81" * 60_000 + b"\x00",
         "maps in maps, 30 000 deep": b"\xa1\x60" * 30_000 + b"\x00",
@@ -378,6 +397,8 @@ def double_field():
 
 async def ask(connection, message):
     """One question of the join protocol: the answer in a word."""
+    if callable(message):
+        message = message(connection.seed)
     stream = await connection.new_stream()
     if (said := await negotiate(stream, JOIN)) != "ACCEPTED":
         return said
@@ -421,7 +442,7 @@ async def joining(node, options):
         got = {}
         async with node.connection() as connection:
             for _ in range(300):
-                answer = await ask(connection, cbor2.dumps({"Enrol": enrol()}))
+                answer = await ask(connection, enrol())
                 got[answer] = got.get(answer, 0) + 1
                 if "closed" in answer or "reset" in answer:
                     break

@@ -45,12 +45,13 @@ fn join(grid: &Grid) {
     let run = grid.node(0).run(["token", "create", "--uses", "2"]).expect(Exit::Done);
     let line = run.stdout.lines().find_map(|line| line.find("orbit node join").map(|at| &line[at..]));
     let line = line.unwrap_or_else(|| panic!("no line to type\n{run}"));
-    let typed: Vec<&str> = line.split_whitespace().skip(1).filter(|word| *word != "--run").collect();
+    // The directory in it stands for one that the person knows.
+    let typed: Vec<&str> = line.split_whitespace().skip(1).take_while(|word| *word != "--allow").collect();
     let begun = Instant::now();
     for node in &grid.nodes()[1..] {
         let allowed = node.allowed().to_str().expect("is text");
         let more = ["--name", node.name(), "--allow", allowed, "--run"];
-        node.start_daemon(typed.iter().copied().filter(|word| !word.starts_with("--allow")).chain(more));
+        node.start_daemon(typed.iter().copied().chain(more));
     }
     let mut seen = BTreeSet::new();
     while seen.len() < grid.nodes().len() {
@@ -231,14 +232,14 @@ fn nodes_go(grid: &Grid) {
     let [first, second, third] = [grid.node(0), grid.node(1), grid.node(2)];
     second.run(["node", "rm", "nas1"]).expect(Exit::Refused).expect_says("nucleus");
     // What is removed reaches nothing from that moment on.
-    second.run(["node", "rm", "nas3"]).expect(Exit::Done);
+    second.run(["node", "rm", "nas3", "-y"]).expect(Exit::Done);
     let refused = third.run(["scan", &second.endpoint("tree")]);
     assert!(matches!(refused.code(), Some(5 | 6)), "{refused}");
     let refused = third.run(["node", "ls"]);
     assert!(matches!(refused.code(), Some(5 | 6)), "{refused}");
     second.run(["scan", &third.endpoint("")]).expect(Exit::Missing).expect_says("nas3");
 
-    second.run(["node", "leave"]).expect(Exit::Done);
+    second.run(["node", "leave", "-y"]).expect(Exit::Done);
     let status = second.wait_for_end();
     assert_eq!(status.code(), Some(0), "{}", second.log());
     second.run(["node", "ls"]).expect(Exit::Unreachable).expect_says("not in a grid");

@@ -119,6 +119,8 @@ fn a_stranger_finds_one_protocol_and_no_way_in() {
     for (part, tried, got) in &results {
         let expected = match (part.as_str(), tried.as_str()) {
             ("security", "/noise") | ("protocol", "/orbit/join/1") => got == "ACCEPTED",
+            // Asked what there is, a node names what a stranger may speak, and nothing else.
+            ("protocol", "ls") => got.trim_end().ends_with("/orbit/join/1") && got.matches('/').count() == 3,
             ("security" | "protocol", _) => got == "refused" || closed(got),
             ("join", "300 guesses of a token on one connection") => {
                 !got.contains("Enrolled") && (got.contains("TooMany") || got.contains("closed"))

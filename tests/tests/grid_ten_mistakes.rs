@@ -111,7 +111,7 @@ fn no_grid_is_found() {
     grid.node(0).kill();
     // Not by multicast, which it listens to, and not at an address where nobody is.
     let begun = Instant::now();
-    let run = grid.node(1).run(["node", "join", &token]);
+    let run = grid.node(1).run(["node", "join", &token, "--no-files"]);
     expect_mistake(
         run,
         Exit::Unreachable,

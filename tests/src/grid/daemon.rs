@@ -38,7 +38,7 @@ impl Daemon {
     #[track_caller]
     pub fn wait_until_ready(&mut self) {
         let ready = poll(super::PATIENCE, || {
-            if self.said().lines().any(|line| line.to_lowercase().contains("ready")) {
+            if self.said().lines().any(|line| line.contains(" is ready in the grid ")) {
                 return Some(true);
             }
             self.child.try_wait().expect("asks for its child").map(|_| false)
