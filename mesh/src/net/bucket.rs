@@ -57,6 +57,13 @@ impl Buckets {
         bucket.take(burst, per_second, now)
     }
 
+    /// Gives back what `origin` took: it did well. What the shared bucket lent is not given back.
+    pub(super) fn give_back(&mut self, origin: Origin) {
+        if let Some(bucket) = self.known.get_mut(&origin) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.burst);
+        }
+    }
+
     /// Forgets the buckets that are full again: they say no more than a new one would.
     pub(super) fn forget_full(&mut self, now: Instant) {
         let (burst, per_second) = (self.burst, self.per_second);
@@ -86,6 +93,19 @@ mod tests {
         assert_eq!(buckets.take(origin(2), start), Ok(()), "another address is not affected");
         assert_eq!(buckets.take(origin(1), start + Duration::from_secs(1)), Ok(()));
         assert!(buckets.take(origin(1), start + Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn what_was_well_used_is_given_back() {
+        let start = Instant::now();
+        let mut buckets = Buckets::new(1, 1, start);
+        for _ in 0..100 {
+            assert_eq!(buckets.take(origin(1), start), Ok(()));
+            buckets.give_back(origin(1));
+            buckets.give_back(origin(1));
+        }
+        assert_eq!(buckets.take(origin(1), start), Ok(()));
+        assert!(buckets.take(origin(1), start).is_err(), "never more than a burst");
     }
 
     #[test]

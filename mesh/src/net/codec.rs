@@ -24,6 +24,7 @@ impl<Q, R> CborCodec<Q, R> {
         Self { max, counters, messages: PhantomData }
     }
 
+    /// Reads one message. Dropped before its end, it counts the message as slow; the stream is of no more use then.
     async fn read<M: DeserializeOwned>(&self, io: &mut (impl AsyncRead + Unpin + Send)) -> io::Result<M> {
         let mut unfinished = Unfinished { counters: &self.counters, reason: Some(reason::SLOW) };
         let mut bytes = Vec::new();
@@ -39,6 +40,7 @@ impl<Q, R> CborCodec<Q, R> {
         Ok(message)
     }
 
+    /// Writes one message. Dropped before its end, the stream is of no more use.
     async fn write<M: Serialize>(
         &self,
         io: &mut (impl AsyncWrite + Unpin + Send),

@@ -2,6 +2,7 @@
 
 use super::Identity;
 use super::error::{AskError, ConnectError};
+use super::origin::Origin;
 use super::stream::{MeshStream, Protocol};
 use libp2p::request_response::ResponseChannel;
 use libp2p::{Multiaddr, PeerId};
@@ -26,6 +27,6 @@ pub(super) enum Command {
 
 /// The daemon's answer to a question.
 pub(super) enum Answered {
-    Join { channel: ResponseChannel<JoinReply>, reply: JoinReply },
+    Join { channel: ResponseChannel<JoinReply>, origin: Option<Origin>, reply: JoinReply },
     Control { channel: ResponseChannel<ControlReply>, reply: ControlReply },
 }

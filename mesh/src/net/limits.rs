@@ -23,11 +23,14 @@ pub struct Limits {
     pub stranger_bytes: u64,
     /// Established connections with one peer, for a moment. Two are kept: one that each side dialled.
     pub connections_per_peer: u32,
-    /// Join requests that one address may send at once. A hello with a valid certificate does not count.
+    /// Join requests that one address may send at once. These do not count: a hello with a valid certificate, the first
+    /// hello without one on a connection, and a request that was granted. So a thousand machines behind one router can
+    /// join with one token. It is a bound on load: guessing a token's secret is hopeless at any rate.
     pub join_burst: u32,
     /// Join requests per second and address after that.
     pub join_per_second: u32,
-    /// Join requests that wait for the daemon's answer at the same time.
+    /// Join requests that wait for the daemon's answer at the same time. Their size is bounded by what all strangers
+    /// together may send.
     pub join_waiting: usize,
     /// Streams that one member may have open, in each direction.
     pub streams_per_peer: usize,
@@ -39,13 +42,13 @@ impl Default for Limits {
             pending: 2_048,
             pending_per_origin: 1_536,
             strangers: 1_536,
-            strangers_per_origin: 64,
+            strangers_per_origin: 256,
             stranger_time: Duration::from_secs(30),
             stranger_bytes: 160 << 10,
             connections_per_peer: 4,
-            join_burst: 64,
-            join_per_second: 8,
-            join_waiting: 128,
+            join_burst: 1_024,
+            join_per_second: 16,
+            join_waiting: 1_024,
             streams_per_peer: 64,
         }
     }

@@ -35,6 +35,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Streams of one connection whose protocol is being agreed upon. A member may open all of its streams at once.
 const NEGOTIATING: usize = 64;
 
+/// See [`Mesh::start`].
 pub(super) async fn start(
     config: MeshConfig,
     identity: Option<Identity>,
@@ -92,7 +93,7 @@ fn finder(is_wanted: bool, peer: libp2p::PeerId) -> Option<Finder> {
 }
 
 /// Listens on `addresses`. A port that is taken is an error; another address that does not work (no IPv6, say) is one
-/// only if none does.
+/// only if none does. Cancel-safe: listeners end with the swarm.
 async fn listen_on(swarm: &mut Swarm<MeshBehaviour>, addresses: Vec<Multiaddr>) -> Result<(), MeshError> {
     let mut failures = Vec::new();
     let mut waiting = HashSet::new();

@@ -90,6 +90,8 @@ struct Connection {
     direction: Direction,
     address: Multiaddr,
     since: Instant,
+    /// Whether it brought a hello without a certificate; the first is free.
+    was_greeted: bool,
 }
 
 /// Milliseconds since 1970.
@@ -123,7 +125,8 @@ impl Task {
         }
     }
 
-    /// Runs until it is told to stop, or nobody is left who could tell it, or nobody takes its events.
+    /// Runs until it is told to stop, or nobody is left who could tell it, or nobody takes its events. Not
+    /// cancel-safe: dropped, the mesh ends without closing its connections in order.
     pub(super) async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,7 +154,7 @@ impl Task {
         self.close().await;
     }
 
-    /// Lets connections end in good order, so that peers know at once.
+    /// Lets connections end in good order, so that peers know at once. Cancel-safe: they end in any case.
     async fn close(mut self) {
         let connected: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in connected {
@@ -230,7 +233,13 @@ impl Task {
             ConnectedPoint::Listener { send_back_addr, .. } => (Direction::Inbound, send_back_addr),
         };
         let known = self.peers.entry(peer).or_default();
-        known.connections.push(Connection { id, direction, address, since: Instant::now() });
+        known.connections.push(Connection {
+            id,
+            direction,
+            address,
+            since: Instant::now(),
+            was_greeted: false,
+        });
         if known.member.is_some() {
             self.lanes.lift(&peer);
         }

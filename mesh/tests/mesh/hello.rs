@@ -4,9 +4,10 @@ use crate::world::{Grid, Node, Wish, now_ms, until};
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::{Fence, Refusal, Role};
 use orbit_core::ids::Serial;
+use orbit_core::wire::join::{JoinReply, JoinRequest};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::net::reason;
-use orbit_mesh::{AskError, ConnectError, Direction, Identity, LinkKind, Protocol};
+use orbit_mesh::{AskError, ConnectError, Direction, Identity, LinkKind, MeshEvent, Protocol};
 
 fn refused(outcome: Result<orbit_mesh::PeerId, ConnectError>) -> Refusal {
     match outcome {
@@ -92,13 +93,25 @@ fn forged_certificate(forged: &Grid, key: &NodeKey) -> Vec<u8> {
 #[tokio::test]
 async fn an_expired_certificate_is_refused_and_says_so() {
     let grid = Grid::new();
-    let nucleus = Node::nucleus(&grid).await;
+    let mut nucleus = Node::nucleus(&grid).await;
     let wish = Wish { not_after_ms: now_ms() - 60_000, ..Wish::star() };
     let late = Node::member(&grid, &wish).await;
     match refused(late.join(&nucleus).await) {
         Refusal::Certificate { reason: CertificateFault::Expired { ago_ms } } => assert!(ago_ms >= 60_000),
         other => panic!("{other:?}"),
     }
+    // The connection stays for a while, so that a known key can ask for a new certificate.
+    let asking = late.mesh.join(nucleus.peer(), JoinRequest::ReEnrol { request: vec![1, 2, 3] });
+    let answering = nucleus.next("a request for a new certificate", |event| match event {
+        MeshEvent::Join { request: JoinRequest::ReEnrol { request }, key, answer, .. } => {
+            assert_eq!((request, key), (vec![1, 2, 3], late.mesh.key()));
+            answer.send(JoinReply::Refused(Refusal::OtherGrid));
+            Some(())
+        }
+        _ => None,
+    });
+    let (reply, ()) = tokio::join!(asking, answering);
+    assert_eq!(reply.expect("an answer"), JoinReply::Refused(Refusal::OtherGrid));
 }
 
 #[tokio::test]

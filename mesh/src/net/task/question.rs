@@ -8,8 +8,8 @@ use super::super::event::{Answer, Member, MeshEvent};
 use super::super::origin::Origin;
 use super::super::stream::{MeshStream, Protocol};
 use super::super::streams::Incoming;
-use super::Task;
 use super::hello::Waiter;
+use super::{Connection, Task};
 use crate::key::key_of;
 use libp2p::PeerId;
 use libp2p::request_response::{
@@ -18,7 +18,7 @@ use libp2p::request_response::{
 use libp2p::swarm::ConnectionId;
 use orbit_core::grid::Refusal;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
-use orbit_core::wire::join::{JoinReply, JoinRequest};
+use orbit_core::wire::join::{Hello, JoinReply, JoinRequest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -160,7 +160,7 @@ impl Task {
             JoinRequest::Hello(hello) => {
                 let reply = self.answer_hello(peer, &hello);
                 let is_proved = !hello.certificate.is_empty() && matches!(reply, JoinReply::Hello(_));
-                if is_proved {
+                if is_proved || self.is_first_greeting(peer, connection, &hello) {
                     reply
                 } else {
                     self.rated(peer, connection).map_or_else(|refused| refused, |()| reply)
@@ -180,12 +180,23 @@ impl Task {
         let _ = self.swarm.behaviour_mut().join.send_response(channel, reply);
     }
 
+    fn connection_mut(&mut self, peer: &PeerId, connection: ConnectionId) -> Option<&mut Connection> {
+        self.peers.get_mut(peer)?.connections.iter_mut().find(|one| one.id == connection)
+    }
+
+    /// Whether this is the first hello without a certificate on a connection. It is free: a joining node has to say it,
+    /// and to connect costs a stranger more than the answer costs us.
+    fn is_first_greeting(&mut self, peer: PeerId, connection: ConnectionId, hello: &Hello) -> bool {
+        let connection = self.connection_mut(&peer, connection);
+        hello.certificate.is_empty()
+            && connection.is_some_and(|known| !std::mem::replace(&mut known.was_greeted, true))
+    }
+
     /// Whether the address behind a connection may ask once more.
     fn rated(&mut self, peer: PeerId, connection: ConnectionId) -> Result<(), JoinReply> {
-        let known =
-            self.peers.get(&peer).and_then(|known| known.connections.iter().find(|one| one.id == connection));
-        let Some(known) = known else { return Ok(()) };
-        self.buckets.take(Origin::of_multiaddr(&known.address), Instant::now()).map_err(|wait| {
+        let Some(known) = self.connection_mut(&peer, connection) else { return Ok(()) };
+        let origin = Origin::of_multiaddr(&known.address);
+        self.buckets.take(origin, Instant::now()).map_err(|wait| {
             self.shared.counters.drop_one(reason::RATE);
             let retry_after_s = u32::try_from(wait.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
             JoinReply::Refused(Refusal::TooMany { retry_after_s })
@@ -209,11 +220,12 @@ impl Task {
         };
         self.questions.waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting(Arc::clone(&self.questions.waiting));
+        let origin = self.connection_mut(&peer, connection).map(|known| Origin::of_multiaddr(&known.address));
         let answers = self.questions.answers.clone();
         let answer = Answer::new(move |reply| {
             drop(waiting);
             // If the task is gone, so is the asker.
-            let _ = answers.send(Answered::Join { channel, reply });
+            let _ = answers.send(Answered::Join { channel, origin, reply });
         });
         self.swarm.behaviour_mut().door.set_asked(connection, true);
         // There is room: it was looked at above, and nobody else sends.
@@ -267,7 +279,11 @@ impl Task {
     /// Passes the daemon's answer on. If the asker is gone, there is nobody to tell.
     pub(super) fn on_answered(&mut self, answered: Answered) {
         match answered {
-            Answered::Join { channel, reply } => {
+            Answered::Join { channel, origin, reply } => {
+                // Only failures count: many machines behind one router may join with one token.
+                if let (JoinReply::Enrolled(_), Some(origin)) = (&reply, origin) {
+                    self.buckets.give_back(origin);
+                }
                 let _ = self.swarm.behaviour_mut().join.send_response(channel, reply);
             }
             Answered::Control { channel, reply } => {
