@@ -209,6 +209,12 @@ impl Listing {
         Self { path, is_boundary: false, names: Vec::new(), entries: Vec::new() }
     }
 
+    /// Makes room for so many more entries, with so many bytes of names in all.
+    pub fn reserve(&mut self, entries: usize, name_bytes: usize) {
+        self.entries.reserve(entries);
+        self.names.reserve(name_bytes);
+    }
+
     /// Appends an entry; call [`sort`](Self::sort) when all are in.
     ///
     /// # Panics

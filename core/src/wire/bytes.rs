@@ -67,6 +67,22 @@ pub mod fixed {
     }
 }
 
+/// For `#[serde(with = "crate::wire::bytes::hash")]`: a content hash as a CBOR byte string.
+pub mod hash {
+    use super::{Deserializer, Serializer, fixed};
+    use crate::hash::ContentHash;
+
+    /// Writes a byte string.
+    pub fn serialize<S: Serializer>(hash: &ContentHash, serializer: S) -> Result<S::Ok, S::Error> {
+        fixed::serialize(hash.as_bytes(), serializer)
+    }
+
+    /// Reads a byte string of 32 bytes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentHash, D::Error> {
+        fixed::deserialize(deserializer).map(ContentHash::from_bytes)
+    }
+}
+
 /// For `#[serde(with = "crate::wire::bytes::hashes")]`: a list of 32-byte hashes as one CBOR byte string.
 pub mod hashes {
     use super::{Bytes, Deserializer, Error, Serializer};

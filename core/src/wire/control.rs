@@ -2,10 +2,7 @@
 
 use super::bytes;
 use super::bytes::Octets;
-use super::join::Enrolled;
 use crate::grid::Refusal;
-use crate::ids::PeerKey;
-use crate::wire::join::Enrol;
 use serde::{Deserialize, Serialize};
 
 /// What a member asks.
@@ -14,21 +11,6 @@ use serde::{Deserialize, Serialize};
 pub enum ControlRequest {
     /// To the Nucleus: a new certificate for my key.
     Renew {
-        /// Certificate request, DER.
-        #[serde(with = "bytes")]
-        request: Vec<u8>,
-    },
-    /// To the Nucleus: somebody asked me to be admitted; this is what it said.
-    ForwardEnrol {
-        /// The key that Noise proved.
-        key: PeerKey,
-        /// What it asked.
-        enrol: Enrol,
-    },
-    /// To the Nucleus: somebody whose certificate expired asked me.
-    ForwardReEnrol {
-        /// The key that Noise proved.
-        key: PeerKey,
         /// Certificate request, DER.
         #[serde(with = "bytes")]
         request: Vec<u8>,
@@ -52,8 +34,6 @@ pub enum ControlReply {
         /// DER.
         anchors: Vec<Octets>,
     },
-    /// For the one who asked to be admitted.
-    Enrolled(Box<Enrolled>),
     /// Which addresses answered with the asker's key.
     DialledBack {
         /// Multiaddresses that worked.

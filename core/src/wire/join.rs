@@ -12,6 +12,8 @@ use std::fmt;
 pub enum JoinRequest {
     /// Who are you? The asker shows what it has.
     Hello(Hello),
+    /// Where is the Nucleus? It alone admits, and it alone is told a token's secret.
+    Nuclei,
     /// Admit me by this token.
     Enrol(Enrol),
     /// My certificate expired; my key is the one you know.
@@ -28,6 +30,8 @@ pub enum JoinRequest {
 pub enum JoinReply {
     /// This is who I am. If the asker showed a certificate, it was accepted.
     Hello(Hello),
+    /// Here; at most 8.
+    Nuclei(Vec<NucleusAddress>),
     /// You are a member.
     Enrolled(Box<Enrolled>),
     /// No.
@@ -62,7 +66,7 @@ pub struct Hello {
 pub struct Enrol {
     /// The token.
     pub token: TokenId,
-    /// Its secret. Sent only when the other side has proved that it belongs to the grid that the token pins.
+    /// Its secret. Sent only when the other side has proved that it is the Nucleus of the grid that the token pins.
     #[serde(with = "bytes")]
     pub secret: Vec<u8>,
     /// Certificate request, DER.

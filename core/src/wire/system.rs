@@ -142,7 +142,7 @@ pub enum Call {
 }
 
 /// An answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Reply {
     /// The session is open.
@@ -168,7 +168,7 @@ pub enum Reply {
     /// Bytes.
     Bytes(#[serde(with = "bytes")] Vec<u8>),
     /// A hash.
-    Hash(ContentHash),
+    Hash(#[serde(with = "bytes::hash")] ContentHash),
     /// Some chunks, in order.
     Chunks(#[serde(with = "bytes::chunks")] Vec<Chunk>),
     /// Extended attributes: names and values.
