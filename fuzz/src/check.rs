@@ -3,7 +3,11 @@
 use crate::seed::{GRID, NOW, peer};
 use orbit_core::endpoint::Endpoint;
 use orbit_core::grid::JoinToken;
+use orbit_core::ids::{GridId, TokenId};
+use orbit_core::system::SystemError;
+use orbit_core::wire::listing::{ListingPacker, Piece, unpack};
 use orbit_core::wire::{self, control, join, pulse, system};
+use orbit_core::{Metadata, RelPath};
 use orbit_mesh::key::{NodeKey, key_of, peer_id_of};
 use orbit_mesh::pki::{
     Authority, AuthorityCertificate, MemberCertificate, SigningRequest, Trust, verify_against_pin,
@@ -45,15 +49,73 @@ pub fn system(bytes: &[u8]) {
     message::<system::Opening>(bytes);
     message::<system::Call>(bytes);
     message::<system::Reply>(bytes);
+    if let Ok(system::Reply::Failed(error) | system::Reply::ScanFault { error, .. }) = wire::decode(bytes) {
+        // A path that is none is refused; whatever else it says becomes an error that can be shown.
+        if let Ok(error) = SystemError::try_from(error) {
+            let _ = error.to_string();
+            let _ = system::WireSystemError::from(&error);
+        }
+    }
 }
 
-/// What a person pastes as a join token.
+/// Packed listings: what a scan sends.
+pub fn listing(bytes: &[u8]) {
+    let Ok(pieces) = unpack(bytes) else { return };
+    for Piece { listing, .. } in &pieces {
+        let names: Vec<&[u8]> = listing.entries().iter().map(|entry| listing.name(entry)).collect();
+        assert!(names.is_sorted_by(|one, next| one < next), "in order, and each once");
+        assert!(
+            names.iter().all(|name| listing.path.join(name).is_ok()),
+            "each is a name below the directory"
+        );
+        assert!(names.is_empty() || !listing.is_boundary);
+    }
+    let again: Vec<Piece> = packed(&pieces).iter().flat_map(|pack| unpack(pack).expect("ours")).collect();
+    assert!(rows(&again).eq(rows(&pieces)), "it says the same again");
+}
+
+/// Packs anew. What was one pack may become several.
+fn packed(pieces: &[Piece]) -> Vec<Vec<u8>> {
+    let mut packer = ListingPacker::new();
+    let mut packs = Vec::new();
+    for piece in pieces {
+        let mut from = 0;
+        while let Some(next) = packer.push(&piece.listing, from) {
+            packs.push(packer.finish());
+            from = next;
+        }
+    }
+    packs.push(packer.finish());
+    packs
+}
+
+/// What pieces say, however the entries are spread over them.
+fn rows(pieces: &[Piece]) -> impl Iterator<Item = (&RelPath, &[u8], &Metadata)> {
+    pieces.iter().flat_map(|Piece { listing, .. }| {
+        listing.entries().iter().map(|entry| (&listing.path, listing.name(entry), &entry.metadata))
+    })
+}
+
+/// What a person pastes as a join token; and any bytes as the contents of one, which a checksum otherwise hides.
 pub fn token(bytes: &[u8]) {
+    if let Some((contents, _)) = bytes.split_first_chunk::<86>() {
+        let token = JoinToken {
+            grid: GridId::from_bytes(part(contents, 0)),
+            pin: part(contents, 16),
+            id: TokenId::from_bytes(part(contents, 48)),
+            secret: part(contents, 54),
+        };
+        assert!(JoinToken::parse(&token.to_text()) == Ok(token), "it says the same again");
+    }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(token) = JoinToken::parse(text) {
         let again = JoinToken::parse(&token.to_text()).expect("what was written can be read");
         assert!(again == token, "it says the same again");
     }
+}
+
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("the range has N bytes")
 }
 
 /// What a person writes as an endpoint.

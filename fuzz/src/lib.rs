@@ -9,12 +9,13 @@ pub mod seed;
 pub type Check = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Check); 9] = [
+pub const TARGETS: [(&str, Check); 10] = [
     ("certificate", check::certificate),
     ("control", check::control),
     ("endpoint", check::endpoint),
     ("join", check::join),
     ("key_file", check::key_file),
+    ("listing", check::listing),
     ("pulse", check::pulse),
     ("signed_certificate", check::signed_certificate),
     ("system", check::system),

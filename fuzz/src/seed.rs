@@ -1,15 +1,18 @@
 //! Real encodings, one or a few for each target, which the fuzzer starts from.
 
-use orbit_core::byte_range::ByteRange;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::{Fence, JoinToken, Profile, Refusal, Role};
 use orbit_core::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
 use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest, NucleusAddress};
+use orbit_core::wire::listing::ListingPacker;
 use orbit_core::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
 use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireFault, WireSystemError};
 use orbit_core::wire::{PROTOCOL_VERSION, encode};
+use orbit_core::{
+    Attributes, ByteRange, Chunk, ContentHash, EntryKind, Listing, Metadata, RelPath, Timestamp,
+};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::pki::{Authority, Grant, SigningRequest};
 
@@ -98,7 +101,45 @@ pub fn all() -> Vec<Seed> {
     for (name, bytes) in system() {
         add("system", name, bytes);
     }
+    for (name, bytes) in listings() {
+        add("listing", name, bytes);
+    }
     seeds
+}
+
+fn metadata(size: u64, kind: EntryKind) -> Metadata {
+    let mtime = Timestamp { seconds: 1_700_000_000, nanos: 5 };
+    Metadata {
+        kind,
+        size,
+        allocated: size.next_multiple_of(4096),
+        attributes: Attributes { mode: 0o644, uid: 1000, gid: 100, mtime },
+        ctime: Timestamp { seconds: 1_700_000_001, nanos: 6 },
+        dev: 40,
+        ino: 7000 + size,
+        links: 1,
+        rdev: 0,
+    }
+}
+
+fn listings() -> Vec<Named> {
+    let mut root = Listing::new(RelPath::root());
+    root.push(b"IMG_0001.jpg", metadata(4_000_000, EntryKind::File));
+    root.push(b"IMG_0002.jpg", metadata(0, EntryKind::File));
+    root.push(b"more", metadata(4096, EntryKind::Directory));
+    let more = RelPath::new(b"more".to_vec()).expect("it is a path");
+    let mut below = Listing::new(more.clone());
+    below.push(b"link", metadata(9, EntryKind::Symlink));
+    let mut boundary = Listing::new(more.join(b"disk").expect("it is a name"));
+    boundary.is_boundary = true;
+    let pack = |listings: &[&Listing]| {
+        let mut packer = ListingPacker::new();
+        for listing in listings {
+            assert_eq!(packer.push(listing, 0), None, "there is room");
+        }
+        packer.finish()
+    };
+    vec![("tree", pack(&[&root, &below, &boundary])), ("one", pack(&[&below])), ("empty", pack(&[]))]
 }
 
 fn certificate(authority: &Authority, request: &[u8]) -> Vec<u8> {
@@ -160,25 +201,22 @@ fn join(certificate: &[u8], anchor: &[u8], request: &[u8]) -> Vec<Named> {
     let expired = Refusal::Certificate { reason: CertificateFault::Expired { ago_ms: 86_400_000 } };
     vec![
         ("hello", encode(&JoinRequest::Hello(hello.clone()))),
+        ("where", encode(&JoinRequest::Nuclei)),
         ("enrol", encode(&JoinRequest::Enrol(enrol(request)))),
         ("re_enrol", encode(&JoinRequest::ReEnrol { request: request.to_vec() })),
         ("hello_back", encode(&JoinReply::Hello(hello))),
+        ("nuclei", encode(&JoinReply::Nuclei(vec![nucleus()]))),
         ("enrolled", encode(&JoinReply::Enrolled(enrolled(certificate, anchor)))),
         ("refused", encode(&JoinReply::Refused(expired))),
     ]
 }
 
 fn control(certificate: &[u8], anchor: &[u8], request: &[u8]) -> Vec<Named> {
-    let addresses = vec!["/ip6/2001:db8::1/tcp/4001".to_owned()];
     let anchors = vec![Octets(anchor.to_vec())];
     let draining = Refusal::Draining { name: "nas2".to_owned() };
     vec![
         ("renew", encode(&ControlRequest::Renew { request: request.to_vec() })),
-        ("forward_enrol", encode(&ControlRequest::ForwardEnrol { key: peer(), enrol: enrol(request) })),
-        ("dial_back", encode(&ControlRequest::DialBack { addresses: addresses.clone() })),
         ("renewed", encode(&ControlReply::Renewed { certificate: certificate.to_vec(), anchors })),
-        ("enrolled", encode(&ControlReply::Enrolled(enrolled(certificate, anchor)))),
-        ("dialled_back", encode(&ControlReply::DialledBack { reached: addresses })),
         ("refused", encode(&ControlReply::Refused(draining))),
     ]
 }
@@ -215,6 +253,7 @@ fn system() -> Vec<Named> {
     let opening = Opening { fence: Fence { epoch: 1, term: 7 }, path: b"/srv".to_vec(), browse: true };
     let opened = Opened { start: vec![], node: "nas2".to_owned(), ways: vec![Octets(b"photos".to_vec())] };
     let failed = |fault| encode(&Reply::Failed(WireSystemError { path: path.clone(), fault }));
+    let hash = ContentHash::from_bytes([0x48; 32]);
     let wrong_kind = WireFault::WrongKind { wanted: "directory".to_owned() };
     vec![
         ("opening", encode(&opening)),
@@ -233,6 +272,10 @@ fn system() -> Vec<Named> {
         ("wrong_kind", failed(wrong_kind)),
         ("escapes", failed(WireFault::Escapes)),
         ("xattrs", encode(&Reply::Xattrs(vec![(Octets(b"user.a".to_vec()), Octets(b"1".to_vec()))]))),
+        ("metadata", encode(&Reply::Metadata(metadata(4096, EntryKind::File)))),
+        ("hashed", encode(&Reply::Hash(hash))),
+        ("chunks", encode(&Reply::Chunks(vec![Chunk { hash, len: 4096 }; 2]))),
+        ("range", encode(&Reply::Range(ByteRange::new(4096, 512).ok()))),
         ("done", encode(&Reply::Done)),
     ]
 }

@@ -1,8 +1,9 @@
 //! [`NodeKey`]: the Ed25519 key that a node is known by, its file, and the randomness and hash that go with it.
 //!
-//! What is wiped from memory and what is not: the seed and every text or buffer that holds it are wiped when dropped.
-//! ring's own `Ed25519KeyPair` has no wiping drop; one lives on the stack for the length of one signature. libp2p's key
-//! pair, of which the swarm holds one, is ed25519-dalek's, which wipes itself.
+//! What is wiped from memory and what is not: the seed and every text or buffer that holds it are wiped when dropped,
+//! but for the copies that the compiler leaves on the stack when it moves a value. ring's own `Ed25519KeyPair` has no
+//! wiping drop; one lives on the stack for the length of one signature. libp2p's key pair, of which the swarm holds one,
+//! is ed25519-dalek's, which wipes itself.
 
 pub mod file;
 mod pem;
