@@ -27,7 +27,7 @@ async fn opened(node: &mut Node) -> (Protocol, MeshStream) {
 #[tokio::test]
 async fn a_question_is_answered_in_both_directions() {
     let (mut nucleus, mut star) = pair().await;
-    let question = ControlRequest::DialBack { addresses: vec!["/ip4/10.0.0.1/tcp/1".to_owned()] };
+    let question = ControlRequest::Renew { request: vec![7; 300] };
     let expected = question.clone();
     let to_star = nucleus.mesh.clone();
     let asked = tokio::spawn({
@@ -44,10 +44,10 @@ async fn a_question_is_answered_in_both_directions() {
             _ => None,
         })
         .await;
-    answer.send(ControlReply::DialledBack { reached: Vec::new() });
+    answer.send(ControlReply::Renewed { certificate: Vec::new(), anchors: Vec::new() });
     assert_eq!(
         asked.await.expect("it ran").expect("an answer"),
-        ControlReply::DialledBack { reached: Vec::new() }
+        ControlReply::Renewed { certificate: Vec::new(), anchors: Vec::new() }
     );
 
     let peer = star.peer();
@@ -164,7 +164,7 @@ async fn streams_of_one_peer_are_bounded_and_places_come_back() {
 async fn nobody_is_asked_who_is_not_connected() {
     let grid = Grid::new();
     let (nucleus, star) = (Node::nucleus(&grid).await, Node::star(&grid).await);
-    let question = ControlRequest::DialBack { addresses: Vec::new() };
+    let question = ControlRequest::Renew { request: Vec::new() };
     let error = star.mesh.ask(nucleus.peer(), &question).await.expect_err("not connected");
     assert!(matches!(error, AskError::NotConnected { .. }), "{error:?}");
     let error = star.mesh.hello(nucleus.peer()).await.expect_err("not connected");
@@ -183,14 +183,14 @@ async fn latencies() {
         while let Some(event) = nucleus.events.recv().await {
             match event {
                 MeshEvent::Asked { answer, .. } => {
-                    answer.send(ControlReply::DialledBack { reached: Vec::new() });
+                    answer.send(ControlReply::Renewed { certificate: Vec::new(), anchors: Vec::new() });
                 }
                 MeshEvent::Opened { stream, .. } => drop(stream),
                 _ => {}
             }
         }
     });
-    let question = ControlRequest::DialBack { addresses: Vec::new() };
+    let question = ControlRequest::Renew { request: Vec::new() };
     let (mut asks, mut opens) = (Vec::new(), Vec::new());
     for _ in 0..500 {
         let start = Instant::now();

@@ -115,7 +115,6 @@ impl Task {
     pub(super) fn on_hello_reply(&mut self, peer: PeerId, reply: JoinReply, waiting: Vec<Waiter>) {
         let outcome = match (reply, &self.identity) {
             (JoinReply::Refused(refusal), _) => Err(AskError::Refused { peer, refusal }),
-            (JoinReply::Enrolled(_), _) => Err(AskError::Unexpected { peer }),
             (JoinReply::Hello(hello), _) if hello.anchors.len() > ANCHORS_MAX => {
                 Err(AskError::Unexpected { peer })
             }
@@ -132,6 +131,8 @@ impl Task {
                     Err(doubted(peer, &doubt))
                 }
             },
+            // Anything else answers another question.
+            _ => Err(AskError::Unexpected { peer }),
         };
         settle(peer, outcome, waiting);
     }
