@@ -130,6 +130,20 @@ pub fn endpoint(bytes: &[u8]) {
     }
 }
 
+/// The text of a `star.toml`.
+#[cfg(feature = "node")]
+pub fn config(bytes: &[u8]) {
+    use orbit_node::daemon::config::Config;
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Config::parse(text) {
+        Ok(config) => {
+            assert!(config.allowed_paths.iter().all(|path| path.is_absolute()));
+            assert!(config.listen.iter().all(|address| address.parse::<orbit_mesh::Multiaddr>().is_ok()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
 /// The text of a key file.
 pub fn key_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

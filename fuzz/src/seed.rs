@@ -24,6 +24,15 @@ const NODE: NodeId = NodeId::from_bytes([0x4e; 16]);
 const KEY_FILE: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEIEJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJC\n-----END PRIVATE KEY-----\n";
 
+const CONFIG: &str = r#"name = "nas2"
+[security]
+allowed_paths = ["/mnt/data", "/srv"]
+[mesh]
+listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]
+mdns = true
+via = ["gateway.example.org:4001"]
+"#;
+
 /// A file of the corpus.
 pub struct Seed {
     /// Whose.
@@ -89,6 +98,8 @@ pub fn all() -> Vec<Seed> {
     ] {
         add("endpoint", name, text.into());
     }
+    add("config", "bare", "name = \"nas2\"\n".into());
+    add("config", "full", CONFIG.into());
     for (name, bytes) in join(&certificate, &anchor, &request) {
         add("join", name, bytes);
     }
