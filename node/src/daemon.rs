@@ -30,7 +30,7 @@ pub(crate) mod shared;
 
 pub use enter::{JoinOptions, Joined, join};
 pub use error::DaemonError;
-pub use found::{Founded, InitOptions, init};
+pub use found::{Founded, InitOptions, forget, init};
 pub use run::{RunOptions, run, run_with};
 pub use shared::Node;
 

@@ -15,11 +15,6 @@ pub enum ControlRequest {
         #[serde(with = "bytes")]
         request: Vec<u8>,
     },
-    /// Can you reach me at these addresses? For `orbit doctor`.
-    DialBack {
-        /// Multiaddresses; at most 16. Only addresses of the asker's own key count.
-        addresses: Vec<String>,
-    },
 }
 
 /// What it is answered.
@@ -33,11 +28,6 @@ pub enum ControlReply {
         certificate: Vec<u8>,
         /// DER.
         anchors: Vec<Octets>,
-    },
-    /// Which addresses answered with the asker's key.
-    DialledBack {
-        /// Multiaddresses that worked.
-        reached: Vec<String>,
     },
     /// No.
     Refused(Refusal),

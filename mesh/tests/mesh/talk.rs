@@ -178,7 +178,7 @@ async fn nobody_is_asked_who_is_not_connected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn latencies() {
     let (mut nucleus, star) = pair().await;
-    let peer = nucleus.peer();
+    let (peer, addresses) = (nucleus.peer(), nucleus.addresses());
     let serving = tokio::spawn(async move {
         while let Some(event) = nucleus.events.recv().await {
             match event {
@@ -200,11 +200,20 @@ async fn latencies() {
         drop(star.mesh.open(peer, Protocol::Api).await.expect("a stream"));
         opens.push(start.elapsed());
     }
+    let mut connects = Vec::new();
+    for _ in 0..50 {
+        star.mesh.disconnect(peer).await;
+        until("it is gone", || star.mesh.counters().connections == 0).await;
+        let start = Instant::now();
+        star.mesh.connect(Some(peer), addresses.clone()).await.expect("connected");
+        connects.push(start.elapsed());
+    }
+    connects.sort();
     asks.sort();
     opens.sort();
     figures(&format!(
-        "ask p50 {:?} p99 {:?}, open p50 {:?} p99 {:?}",
-        asks[250], asks[495], opens[250], opens[495]
+        "ask p50 {:?} p99 {:?}, open p50 {:?} p99 {:?}, connect and hello p50 {:?} worst {:?}",
+        asks[250], asks[495], opens[250], opens[495], connects[25], connects[49]
     ));
     star.mesh.shutdown().await;
     serving.abort();

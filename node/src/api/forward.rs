@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use hyper::StatusCode;
 use hyper::client::conn::http1;
+use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use orbit_core::grid::Refusal;
 use orbit_mesh::net::{MeshStream, Protocol};
@@ -30,7 +30,18 @@ pub(crate) async fn to_nucleus(node: &Node, request: Request) -> Response {
 async fn pass_on(node: &Node, mut request: Request) -> Handled<Response> {
     let here = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let mut sender = connect(node).await?;
-    let mut response = sender.send_request(request).await.map_err(|error| unreachable(node, &error))?;
+    let is_question = request.method() == Method::GET;
+    let mut response = sender.send_request(request).await.map_err(|error| {
+        let mut failure = unreachable(node, &error);
+        if !is_question {
+            // It was sent; whether it arrived and was done is not known here.
+            failure.0.code = ErrorCode::Failed;
+            failure.0.message += "; it may or may not have been done";
+            failure.0.hint =
+                Some("look with `orbit node ls` or `orbit token ls` before trying again".to_owned());
+        }
+        failure
+    })?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let there = hyper::upgrade::on(&mut response);
         let here = here.ok_or_else(|| ApiFailure::usage("the request asks for no upgrade"))?;

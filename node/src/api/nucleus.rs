@@ -1,7 +1,7 @@
 //! What the Nucleus answers.
 
 use super::error::ApiFailure;
-use super::server::{Handled, HandledResponse};
+use super::server::{Handled, HandledResponse, caller};
 use super::types::{
     AuthorityView, ConstellationView, NodeList, NodePatch, NodeView, ReachView, StatusView, TokenCreated,
     TokenRequest, TokenView,
@@ -11,15 +11,16 @@ use crate::daemon::reach::dial_back;
 use crate::nucleus::{Nucleus, relay, views};
 use crate::standalone::state::now_ms;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Extensions, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use hyper_util::rt::TokioIo;
 use orbit_core::grid::{Command, JoinToken, NodeRecord, Refusal, Role, TokenRecord};
-use orbit_core::ids::{NodeId, TokenId};
+use orbit_core::ids::{NodeId, PeerKey, TokenId};
 use orbit_mesh::key::{peer_id_of, random, sha256};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Largest body of a request, bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -27,6 +28,8 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 const TOKEN_TTL_S_MAX: u64 = 30 * 86_400;
 /// Nodes one token may admit at most.
 const TOKEN_USES_MAX: u32 = 10_000;
+/// How long a node that leaves may still read its answer.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// The name of the protocol that `GET /v1/nodes/{node}/system` upgrades to.
 pub(crate) const SYSTEM_PROTOCOL: &str = "orbit-system/1";
 
@@ -97,18 +100,35 @@ async fn patch_node(
     view(&node, nucleus, id)
 }
 
-async fn remove_node(State(node): Shared, Path(name): Path<String>) -> Handled<()> {
+async fn remove_node(State(node): Shared, Path(name): Path<String>, extensions: Extensions) -> Handled<()> {
     let nucleus = nucleus(&node)?;
     let record = found(nucleus, &name)?;
     if record.id == nucleus.own {
         return Err(Refusal::IsNucleus { name: record.name }.into());
     }
-    nucleus.execute(&node, Command::Remove { node: record.id, now_ms: now_ms() }).await?;
+    nucleus.ledger.execute(Command::Remove { node: record.id, now_ms: now_ms() }).await?;
     nucleus.registry.forget(record.id);
-    if let Some(peer) = peer_id_of(&record.key) {
-        node.mesh.disconnect(peer).await;
+    if caller(&extensions) == Some(record.id) {
+        // It leaves by itself, and its answer travels on the connection that is to be cut.
+        let task = node.tasks.clone();
+        task.spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            cut_off(&node, record.key).await;
+        });
+    } else {
+        cut_off(&node, record.key).await;
     }
     Ok(())
+}
+
+/// Tells everybody who is revoked, and closes what a removed member still has open here.
+async fn cut_off(node: &Node, key: PeerKey) {
+    if let Some(nucleus) = &node.nucleus {
+        nucleus.announce(node).await;
+    }
+    if let Some(peer) = peer_id_of(&key) {
+        node.mesh.disconnect(peer).await;
+    }
 }
 
 async fn reach(State(node): Shared, Path(name): Path<String>) -> Handled<Json<ReachView>> {
@@ -147,7 +167,11 @@ async fn list_tokens(State(node): Shared) -> Handled<Json<Vec<TokenView>>> {
     Ok(Json(views))
 }
 
-async fn create_token(State(node): Shared, Json(wish): Json<TokenRequest>) -> Handled<Json<TokenCreated>> {
+async fn create_token(
+    State(node): Shared,
+    extensions: Extensions,
+    Json(wish): Json<TokenRequest>,
+) -> Handled<Json<TokenCreated>> {
     let nucleus = nucleus(&node)?;
     let out_of_range = |what: &str, allowed: String| Refusal::OutOfRange { what: what.to_owned(), allowed };
     if !(1..=TOKEN_TTL_S_MAX).contains(&wish.ttl_s) {
@@ -177,7 +201,7 @@ async fn create_token(State(node): Shared, Json(wish): Json<TokenRequest>) -> Ha
         used_by: Vec::new(),
         created_ms: now,
         expires_ms: now + wish.ttl_s as i64 * 1000,
-        created_on: nucleus.own,
+        created_on: caller(&extensions).unwrap_or(nucleus.own),
     };
     nucleus.ledger.execute(Command::CreateToken { token: record.clone() }).await?;
     let text = token.to_text();

@@ -4,9 +4,12 @@ use super::{forward, local, nucleus};
 use crate::daemon::{DaemonError, Node};
 use axum::Router;
 use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::http::Extensions;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
+use orbit_core::ids::NodeId;
 use orbit_mesh::net::{Member, MeshStream};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +17,8 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+/// Longest path of a Unix socket: `sun_path` has 108 bytes, the last of them NUL.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Streams of members that wait to be served. They are taken at once unless the runtime is overloaded.
 const WAITING_MAX: usize = 256;
 
@@ -47,6 +52,9 @@ impl ApiServer {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("replace")(error)),
             _ => {}
         }
+        if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(DaemonError::LongPath { path });
+        }
         let socket = UnixListener::bind(&path).map_err(failed("listen on"))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed("protect"))?;
         let (members, arrivals) = channel(WAITING_MAX);
@@ -62,7 +70,8 @@ impl ApiServer {
     pub(crate) async fn serve(self, node: Arc<Node>) {
         let on_socket = axum::serve(self.socket, router(&node)).with_graceful_shutdown(stopped(&node));
         let members = MemberListener(self.arrivals);
-        let on_mesh = axum::serve(members, nucleus::router(&node)).with_graceful_shutdown(stopped(&node));
+        let for_members = nucleus::router(&node).into_make_service_with_connect_info::<Caller>();
+        let on_mesh = axum::serve(members, for_members).with_graceful_shutdown(stopped(&node));
         let (socket, mesh) = tokio::join!(on_socket, on_mesh);
         if let Err(error) = socket.and(mesh) {
             tracing::error!(%error, "the API ended");
@@ -95,18 +104,33 @@ struct MemberListener(Receiver<(MeshStream, Member)>);
 
 impl Listener for MemberListener {
     type Io = MeshStream;
-    type Addr = ();
+    type Addr = Caller;
 
-    async fn accept(&mut self) -> (MeshStream, ()) {
+    async fn accept(&mut self) -> (MeshStream, Caller) {
         match self.0.recv().await {
-            Some((stream, _)) => (stream, ()),
+            Some((stream, from)) => (stream, Caller(from.node)),
             None => std::future::pending().await,
         }
     }
 
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
+    fn local_addr(&self) -> io::Result<Caller> {
+        Err(io::ErrorKind::AddrNotAvailable.into())
     }
+}
+
+/// The member whose stream a request came on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller(pub(crate) NodeId);
+
+impl Connected<IncomingStream<'_, MemberListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, MemberListener>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
+/// The member that asks; none if it is this node itself, by its socket.
+pub(crate) fn caller(extensions: &Extensions) -> Option<NodeId> {
+    extensions.get::<ConnectInfo<Caller>>().map(|ConnectInfo(Caller(node))| *node)
 }
 
 /// What a handler gives back.

@@ -1,7 +1,8 @@
 //! [`join`]: enters a grid by a token.
 //!
 //! ```text
-//!   token ──▶ find a node (--via, or whoever mDNS shows) ──▶ Hello: does its certificate lead to the pinned authority?
+//!   token ──▶ a node (--via, or whoever mDNS shows) ──▶ Hello: does its certificate lead to the pinned authority?
+//!         ──▶ if it is not the Nucleus: it says where that is ──▶ the Nucleus, proved in the same way
 //!         ──▶ only then: secret and certificate request ──▶ membership, kept on disk
 //! ```
 
@@ -11,7 +12,7 @@ use super::error::DaemonError;
 use super::lookup::resolve;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::CertificateFault;
-use orbit_core::grid::{JoinToken, Refusal};
+use orbit_core::grid::{JoinToken, Refusal, Role};
 use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::net::{Limits, Mesh, MeshConfig, MeshEvent};
@@ -25,8 +26,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How long other nodes are looked for by mDNS.
 const SEARCH: Duration = Duration::from_secs(10);
-/// Clocks may differ by this much before anything else is blamed.
-const CLOCK_TOLERANCE_MS: i64 = 60_000;
+/// Nuclei that are tried.
+const NUCLEI_MAX: usize = 8;
 
 /// What a grid is entered with.
 #[derive(Clone, Debug, Default)]
@@ -147,7 +148,9 @@ async fn enter(
             Ok((*enrolled, via))
         }
         JoinReply::Refused(refusal) => Err(refusal.into()),
-        JoinReply::Enrolled(_) | JoinReply::Hello(_) => Err(DaemonError::OtherGrid { address: via }),
+        JoinReply::Enrolled(_) | JoinReply::Hello(_) | JoinReply::Nuclei(_) => {
+            Err(DaemonError::OtherGrid { address: via })
+        }
     }
 }
 
@@ -162,42 +165,82 @@ fn check(home: &DataDir, enrolled: &Enrolled) -> Result<(), DaemonError> {
         .map_err(|reason| DaemonError::Refused(Refusal::Certificate { reason }))
 }
 
-async fn ask_at(mesh: &Mesh, via: &str, token: &JoinToken) -> Result<(PeerId, String), DaemonError> {
-    let addresses = resolve(via).await?;
-    let peer = mesh.connect(None, addresses).await?;
-    let hello = mesh.hello(peer).await?;
-    match is_of_grid(&hello, peer, token) {
-        Ok(()) => Ok((peer, via.to_owned())),
-        Err(Stranger::Clock(ahead_ms)) => Err(DaemonError::Clock { ahead_ms }),
-        Err(Stranger::Other) => Err(DaemonError::OtherGrid { address: via.to_owned() }),
-    }
+/// What a node turned out to be.
+enum Met {
+    /// The Nucleus of the token's grid: it may be told the secret.
+    Nucleus,
+    /// Another member of the token's grid. It knows where the Nucleus is, and is told nothing.
+    Member,
+    /// Of another grid, or of none.
+    Stranger,
+    /// It would count, but this clock is so far ahead of its clock (milliseconds) that nothing can be said.
+    ClockAhead(i64),
 }
 
-/// Why a node does not count.
-enum Stranger {
-    /// It belongs to another grid, or to none.
-    Other,
-    /// It would count, but the clocks are too far apart to tell.
-    Clock(i64),
-}
-
-fn is_of_grid(hello: &Hello, peer: PeerId, token: &JoinToken) -> Result<(), Stranger> {
-    let Some(key) = orbit_mesh::key::key_of(&peer) else { return Err(Stranger::Other) };
+fn judge(hello: &Hello, peer: PeerId, token: &JoinToken) -> Met {
+    let Some(key) = orbit_mesh::key::key_of(&peer) else { return Met::Stranger };
     let anchors: Vec<Vec<u8>> = hello.anchors.iter().map(|anchor| anchor.0.clone()).collect();
     let verify = |now| verify_against_pin(&token.pin, token.grid, &anchors, &hello.certificate, &key, now);
     match verify(now_ms()) {
-        Ok(_) => Ok(()),
+        Ok(certificate) if certificate.role == Role::Nucleus && hello.is_nucleus => Met::Nucleus,
+        Ok(_) => Met::Member,
         // Would it hold by the other side's clock? Then it is ours, or its, that is wrong.
         Err(CertificateFault::NotYet { .. } | CertificateFault::Expired { .. })
             if verify(hello.now_ms).is_ok() =>
         {
-            Err(Stranger::Clock(now_ms() - hello.now_ms))
+            Met::ClockAhead(now_ms() - hello.now_ms)
         }
-        Err(_) => Err(Stranger::Other),
+        Err(_) => Met::Stranger,
     }
 }
 
-/// Asks everybody that mDNS shows until one is of the token's grid.
+/// The Nucleus, by way of the node at an address that a person wrote.
+async fn ask_at(mesh: &Mesh, via: &str, token: &JoinToken) -> Result<(PeerId, String), DaemonError> {
+    let peer = mesh.connect(None, resolve(via).await?).await?;
+    match judge(&mesh.hello(peer).await?, peer, token) {
+        Met::Nucleus => Ok((peer, via.to_owned())),
+        Met::Member => from_member(mesh, peer, token).await,
+        Met::ClockAhead(ahead_ms) => Err(DaemonError::Clock { ahead_ms }),
+        Met::Stranger => Err(DaemonError::OtherGrid { address: via.to_owned() }),
+    }
+}
+
+/// The Nucleus, where another member says it is.
+async fn from_member(
+    mesh: &Mesh,
+    member: PeerId,
+    token: &JoinToken,
+) -> Result<(PeerId, String), DaemonError> {
+    let nuclei = match mesh.join(member, JoinRequest::Nuclei).await? {
+        JoinReply::Nuclei(nuclei) => nuclei,
+        JoinReply::Refused(refusal) => return Err(refusal.into()),
+        JoinReply::Hello(_) | JoinReply::Enrolled(_) => Vec::new(),
+    };
+    let mut last = None;
+    for nucleus in nuclei.iter().take(NUCLEI_MAX) {
+        let Some(peer) = orbit_mesh::key::peer_id_of(&nucleus.key) else { continue };
+        let addresses: Vec<Multiaddr> =
+            nucleus.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
+        match mesh.connect(Some(peer), addresses).await {
+            Ok(_) if matches!(judge(&mesh.hello(peer).await?, peer, token), Met::Nucleus) => {
+                return Ok((peer, shown));
+            }
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(
+        || DaemonError::NoGridFound {
+            reason: "a member was found, but it knows no Nucleus".to_owned(),
+            fix: "name the Nucleus itself: --via HOST; `orbit status` on a member tells which it is"
+                .to_owned(),
+        },
+        DaemonError::from,
+    ))
+}
+
+/// Asks everybody that mDNS shows until the Nucleus of the token's grid is found, or a member that knows where it is.
 async fn search(
     mesh: &Mesh,
     events: &mut Receiver<MeshEvent>,
@@ -214,10 +257,8 @@ async fn search(
     let deadline = Instant::now() + SEARCH;
     while let Ok(Some(event)) = timeout_at(deadline, events.recv()).await {
         let MeshEvent::Discovered { peer, addresses } = event else { continue };
-        match seen.ask(mesh, peer, addresses, token, deadline).await {
-            Some(Ok(found)) => return Ok(found),
-            Some(Err(error)) => return Err(error),
-            None => {}
+        if let Some(found) = seen.meet(mesh, peer, addresses, token, deadline).await {
+            return found;
         }
     }
     Err(seen.explain())
@@ -228,10 +269,13 @@ async fn search(
 struct Seen {
     others: BTreeSet<PeerId>,
     unreachable: BTreeSet<String>,
+    /// Why a member of the grid could not lead to its Nucleus.
+    astray: Option<DaemonError>,
 }
 
 impl Seen {
-    async fn ask(
+    /// The end of the search, if this node is it.
+    async fn meet(
         &mut self,
         mesh: &Mesh,
         peer: PeerId,
@@ -251,21 +295,25 @@ impl Seen {
             self.unreachable.insert(shown);
             return None;
         };
-        match is_of_grid(&hello, peer, token) {
-            Ok(()) => Some(Ok((peer, shown))),
-            Err(Stranger::Clock(ahead_ms)) if ahead_ms.abs() > CLOCK_TOLERANCE_MS => {
-                Some(Err(DaemonError::Clock { ahead_ms }))
-            }
-            Err(_) => {
-                self.others.insert(peer);
-                mesh.disconnect(peer).await;
-                None
-            }
+        match judge(&hello, peer, token) {
+            Met::Nucleus => return Some(Ok((peer, shown))),
+            Met::ClockAhead(ahead_ms) => return Some(Err(DaemonError::Clock { ahead_ms })),
+            Met::Member => match from_member(mesh, peer, token).await {
+                Ok(found) => return Some(Ok(found)),
+                Err(error) => self.astray = Some(error),
+            },
+            Met::Stranger => {}
         }
+        self.others.insert(peer);
+        mesh.disconnect(peer).await;
+        None
     }
 
     /// Why nobody was found, from what was seen and what this machine offers.
-    fn explain(&self) -> DaemonError {
+    fn explain(self) -> DaemonError {
+        if let Some(error) = self.astray {
+            return error;
+        }
         let searched = SEARCH.as_secs();
         let via = "name a node of the grid: --via HOST (the machine on which the token was made will do)";
         if !self.unreachable.is_empty() {

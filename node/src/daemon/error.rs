@@ -36,6 +36,20 @@ pub enum DaemonError {
         /// The directory.
         data_dir: PathBuf,
     },
+    /// The grid has removed this node.
+    #[error("{name} was removed from the grid {grid}")]
+    Removed {
+        /// Name of the node.
+        name: String,
+        /// Name of the grid.
+        grid: String,
+    },
+    /// The socket's path would be longer than the system allows.
+    #[error("cannot listen on {}: the path of a socket has at most 107 bytes", path.display())]
+    LongPath {
+        /// The socket.
+        path: PathBuf,
+    },
     /// What was pasted is no token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -101,10 +115,10 @@ pub enum DaemonError {
     Refused(#[from] Refusal),
     /// A node could not be reached.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(Box<ConnectError>),
     /// A node did not answer.
     #[error(transparent)]
-    Ask(#[from] AskError),
+    Ask(Box<AskError>),
     /// The mesh could not start.
     #[error(transparent)]
     Mesh(#[from] MeshError),
@@ -148,6 +162,22 @@ pub enum DaemonError {
     },
 }
 
+impl From<AskError> for DaemonError {
+    fn from(error: AskError) -> Self {
+        Self::Ask(Box::new(error))
+    }
+}
+
+/// A refusal stays one.
+impl From<ConnectError> for DaemonError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Refused { refusal, .. } => Self::Refused(refusal),
+            error => Self::Connect(Box::new(error)),
+        }
+    }
+}
+
 /// A refusal stays one.
 impl From<LedgerError> for DaemonError {
     fn from(error: LedgerError) -> Self {
@@ -168,7 +198,8 @@ impl DaemonError {
     /// What kind of failure; decides the exit code.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::AlreadyInGrid { .. }
+            Self::Removed { .. }
+            | Self::AlreadyInGrid { .. }
             | Self::AlreadyRunning { .. }
             | Self::Clock { .. }
             | Self::OtherGrid { .. } => ErrorCode::Refused,
@@ -181,7 +212,7 @@ impl DaemonError {
                 ErrorCode::NotFound
             }
             Self::NotInGrid { .. } | Self::NoGridFound { .. } | Self::Ask(_) => ErrorCode::Unreachable,
-            Self::Refused(refusal) | Self::Connect(ConnectError::Refused { refusal, .. }) => code_of(refusal),
+            Self::Refused(refusal) => code_of(refusal),
             Self::Connect(_) => ErrorCode::Unreachable,
             _ => ErrorCode::Failed,
         }
@@ -191,6 +222,10 @@ impl DaemonError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::AlreadyInGrid { .. } => "`orbit node run` runs it; `orbit node leave` leaves that grid; another --data-dir makes another node".to_owned(),
+            Self::Removed { .. } => {
+                "forget it here with `orbit node leave --forget`; then join again with a new token".to_owned()
+            }
+            Self::LongPath { .. } => "choose a shorter --data-dir".to_owned(),
             Self::NotInGrid { .. } => "`orbit node init` founds a grid, `orbit node join TOKEN` enters one".to_owned(),
             Self::AlreadyRunning { .. } => "`orbit status` asks it how it is; another --data-dir makes another node".to_owned(),
             Self::Token(TokenError::Version { .. }) => "update orbit on this machine".to_owned(),
@@ -202,7 +237,7 @@ impl DaemonError {
             Self::NoGridFound { fix, .. } => fix.clone(),
             Self::Clock { .. } => "set it (for example `timedatectl set-ntp true`) and join again".to_owned(),
             Self::OtherGrid { .. } => "give the address of a node of the grid that made the token".to_owned(),
-            Self::Refused(refusal) | Self::Connect(ConnectError::Refused { refusal, .. }) => return hint_of(refusal),
+            Self::Refused(refusal) => return hint_of(refusal),
             Self::Connect(_) | Self::Ask(_) => "is `orbit node run` running there, and does a firewall let TCP port 4001 through?".to_owned(),
             Self::Mesh(_) => "another program has the port: change `listen` under [mesh] in star.toml, or stop it".to_owned(),
             _ => return None,

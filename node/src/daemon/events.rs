@@ -48,24 +48,19 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
     node.stop.cancel();
 }
 
-/// Somebody wants to become a member: the Nucleus decides; other nodes ask it.
+/// Somebody wants to become a member: the Nucleus decides; other nodes say where it is.
 async fn admit(node: &Node, key: PeerKey, request: JoinRequest) -> JoinReply {
-    if let Some(nucleus) = &node.nucleus {
-        return match request {
-            JoinRequest::Enrol(enrol) => nucleus.enrol(node, key, enrol).await,
-            JoinRequest::ReEnrol { request } => nucleus.re_enrol(node, key, &request).await,
-            JoinRequest::Hello(_) => JoinReply::Refused(Refusal::OtherGrid),
-        };
-    }
-    let forwarded = match request {
-        JoinRequest::Enrol(enrol) => ControlRequest::ForwardEnrol { key, enrol },
-        JoinRequest::ReEnrol { request } => ControlRequest::ForwardReEnrol { key, request },
-        JoinRequest::Hello(_) => return JoinReply::Refused(Refusal::OtherGrid),
-    };
-    match ask_nucleus(node, &forwarded).await {
-        Ok(ControlReply::Enrolled(enrolled)) => JoinReply::Enrolled(enrolled),
-        Ok(ControlReply::Refused(refusal)) | Err(refusal) => JoinReply::Refused(refusal),
-        Ok(_) => JoinReply::Refused(no_nucleus(node)),
+    match (request, &node.nucleus) {
+        (JoinRequest::Enrol(enrol), Some(nucleus)) => nucleus.enrol(node, key, enrol).await,
+        (JoinRequest::ReEnrol { request }, Some(nucleus)) => nucleus.re_enrol(node, key, &request).await,
+        (JoinRequest::Nuclei, Some(nucleus)) => {
+            JoinReply::Nuclei(nucleus.ledger.with(|state| crate::nucleus::pulse::nuclei(node, state)))
+        }
+        (JoinRequest::Nuclei, None) => JoinReply::Nuclei(node.membership().nuclei),
+        (JoinRequest::Enrol(_) | JoinRequest::ReEnrol { .. }, None) => {
+            JoinReply::Refused(Refusal::NotNucleus { node: node.standing().name })
+        }
+        (JoinRequest::Hello(_), _) => JoinReply::Refused(Refusal::OtherGrid),
     }
 }
 
@@ -91,20 +86,8 @@ async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlRe
     let Some(nucleus) = &node.nucleus else {
         return ControlReply::Refused(Refusal::NotNucleus { node: node.standing().name });
     };
-    let enrolled = |reply| match reply {
-        JoinReply::Enrolled(enrolled) => ControlReply::Enrolled(enrolled),
-        JoinReply::Refused(refusal) => ControlReply::Refused(refusal),
-        JoinReply::Hello(_) => ControlReply::Refused(Refusal::OtherGrid),
-    };
     match request {
         ControlRequest::Renew { request } => nucleus.renew(node, from, &request).await,
-        ControlRequest::ForwardEnrol { key, enrol } => enrolled(nucleus.enrol(node, key, enrol).await),
-        ControlRequest::ForwardReEnrol { key, request } => {
-            enrolled(nucleus.re_enrol(node, key, &request).await)
-        }
-        ControlRequest::DialBack { addresses } => ControlReply::DialledBack {
-            reached: super::reach::dial_back(&node.mesh, from.peer, &addresses).await,
-        },
     }
 }
 

@@ -9,7 +9,7 @@ use crate::standalone::state::now_ms;
 use orbit_core::grid::{Anchor, Command, Fence, GridHeader, NodeRecord, Profile, Role};
 use orbit_core::ids::{GridId, NodeId};
 use orbit_mesh::key::NodeKey;
-use orbit_mesh::pki::{Authority, SigningRequest};
+use orbit_mesh::pki::{Authority, MemberCertificate, SigningRequest};
 use std::path::{Path, PathBuf};
 
 /// What a grid is founded with.
@@ -98,7 +98,7 @@ fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Res
         let certificate = authority::issue(
             &authority,
             &request,
-            authority::grant(grid, node, Role::Nucleus, now, authority::LIFETIME_MS),
+            &authority::grant(grid, node, Role::Nucleus, now, authority::LIFETIME_MS),
         )?;
         let command = Command::Found {
             header: GridHeader {
@@ -147,4 +147,16 @@ fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Res
             fence: FIRST_FENCE,
         })
     })
+}
+
+/// Forgets here which grid this machine belongs to, without telling the grid: for a node that was removed, or whose grid
+/// is gone. Its daemon must not run.
+pub fn forget(data_dir: &Path) -> Result<(), DaemonError> {
+    let home = DataDir::new(data_dir);
+    let membership = home.membership()?;
+    let _lock = home.lock()?;
+    if MemberCertificate::parse(&membership.certificate)?.role == Role::Nucleus {
+        return home.forget_grid();
+    }
+    home.forget()
 }

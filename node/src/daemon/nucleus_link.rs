@@ -72,6 +72,9 @@ enum LinkError {
     /// The Nucleus does not take this node.
     #[error("the Nucleus refused")]
     Refused(#[source] Refusal),
+    /// The certificate had expired; now there is a new one to try with.
+    #[error("a new certificate was issued; connecting with it")]
+    Renewed,
     /// The Nucleus was reached, and then not.
     #[error("the link to the Nucleus broke")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -97,7 +100,7 @@ async fn find(node: &Node) -> Result<PeerLink, LinkError> {
                     return Ok(link);
                 }
             }
-            Err(ConnectError::Refused { refusal, .. }) => return Err(refused(node, refusal).await),
+            Err(ConnectError::Refused { peer, refusal }) => return Err(refused(node, peer, refusal).await),
             Err(error) => last = Some(error),
         }
     }
@@ -110,21 +113,26 @@ async fn find(node: &Node) -> Result<PeerLink, LinkError> {
     Err(LinkError::NotFound { tried, source: last })
 }
 
-/// An expired certificate is no reason to stay outside: the grid still knows the key.
-async fn refused(node: &Node, refusal: Refusal) -> LinkError {
-    if matches!(refusal, Refusal::Certificate { reason: CertificateFault::Expired { .. } }) {
-        for (peer, _) in candidates(node).await {
-            let Some(peer) = peer else { continue };
+/// What a refusal means. One by a peer whose key is not that of a Nucleus means nothing: anybody can refuse.
+///
+/// An expired certificate is no reason to stay outside: the grid still knows the key. A removed node has no reason to
+/// go on.
+async fn refused(node: &Node, peer: PeerId, refusal: Refusal) -> LinkError {
+    let is_nucleus = node.membership().nuclei.iter().any(|nucleus| peer_id_of(&nucleus.key) == Some(peer));
+    match &refusal {
+        Refusal::Certificate { reason: CertificateFault::Expired { .. } } if is_nucleus => {
             match super::renewal::re_enrol(node, peer).await {
-                Ok(()) => {
-                    return LinkError::NotFound {
-                        tried: "a new certificate was issued".to_owned(),
-                        source: None,
-                    };
-                }
+                Ok(()) => return LinkError::Renewed,
                 Err(error) => tracing::warn!(error = chain(&error), "cannot get a new certificate"),
             }
         }
+        Refusal::Certificate { reason: CertificateFault::Revoked } if is_nucleus => {
+            node.end_with(DaemonError::Removed {
+                name: node.standing().name,
+                grid: node.membership().grid_name,
+            });
+        }
+        _ => {}
     }
     LinkError::Refused(refusal)
 }
@@ -271,6 +279,7 @@ async fn apply(node: &Node, update: Update, fence: orbit_core::grid::Fence) -> R
         standing.name = update.name;
         standing.is_draining = update.is_draining;
     });
+    node.following(&update.anchors, &update.revoked)?;
     node.change_membership(|membership| {
         membership.anchors = update.anchors;
         membership.revoked = update.revoked;

@@ -58,18 +58,12 @@ pub(crate) async fn renew(node: &Node) -> Result<(), DaemonError> {
     let request = SigningRequest::create(&node.home.key()?)?;
     if let Some(nucleus) = &node.nucleus {
         let certificate = nucleus.renew_own(node, &request).await?;
-        return node.change_membership(|membership| membership.certificate = certificate).await;
+        let anchors = node.membership().anchors;
+        return node.take_certificate(certificate, anchors).await;
     }
     match ask_nucleus(node, &ControlRequest::Renew { request }).await? {
-        ControlReply::Renewed { certificate, anchors } => {
-            node.change_membership(|membership| {
-                membership.certificate = certificate;
-                membership.anchors = anchors;
-            })
-            .await
-        }
+        ControlReply::Renewed { certificate, anchors } => node.take_certificate(certificate, anchors).await,
         ControlReply::Refused(refusal) => Err(refusal.into()),
-        _ => Err(Refusal::NoNucleus { node: node.standing().name }.into()),
     }
 }
 
@@ -77,16 +71,9 @@ pub(crate) async fn renew(node: &Node) -> Result<(), DaemonError> {
 pub(super) async fn re_enrol(node: &Node, peer: PeerId) -> Result<(), DaemonError> {
     let request = SigningRequest::create(&node.home.key()?)?;
     match node.mesh.join(peer, JoinRequest::ReEnrol { request }).await? {
-        JoinReply::Enrolled(enrolled) => {
-            node.change_membership(|membership| {
-                membership.certificate = enrolled.certificate;
-                membership.anchors = enrolled.anchors;
-                membership.nuclei = enrolled.nuclei;
-            })
-            .await
-        }
+        JoinReply::Enrolled(enrolled) => node.take_certificate(enrolled.certificate, enrolled.anchors).await,
         JoinReply::Refused(refusal) => Err(refusal.into()),
-        JoinReply::Hello(_) => Err(Refusal::OtherGrid.into()),
+        JoinReply::Hello(_) | JoinReply::Nuclei(_) => Err(Refusal::OtherGrid.into()),
     }
 }
 

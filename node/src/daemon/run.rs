@@ -105,8 +105,9 @@ pub fn run_with(
         node.tasks.spawn(renewal::keep(Arc::clone(&node)));
         ready(&crate::api::local::this_node(&node)?);
         wait_for_the_end(stop, &cancel).await;
+        let reason = node.reason_to_end();
         end(node).await;
-        Ok(())
+        reason.map_or(Ok(()), Err)
     });
     runtime.shutdown_timeout(STOP_PATIENCE);
     let _ = std::fs::remove_file(home.socket());

@@ -6,11 +6,14 @@ use super::error::DaemonError;
 use super::run::RunOptions;
 use crate::api::types::Percentiles;
 use crate::nucleus::Nucleus;
+use crate::standalone::state::now_ms;
 use crate::star::StarService;
 use orbit_core::grid::{Fence, Profile, Refusal};
+use orbit_core::ids::Serial;
+use orbit_core::wire::bytes::Octets;
 use orbit_mesh::PeerId;
 use orbit_mesh::net::{Identity, Mesh};
-use orbit_mesh::pki::MemberCertificate;
+use orbit_mesh::pki::{MemberCertificate, Trust};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
@@ -39,6 +42,8 @@ pub struct Node {
     membership: Mutex<Membership>,
     standing: Mutex<Standing>,
     round_trips: Mutex<VecDeque<u32>>,
+    /// Why the node ends by itself.
+    ended: Mutex<Option<DaemonError>>,
 }
 
 /// What the Nucleus last said of this node.
@@ -95,6 +100,7 @@ impl Node {
             membership: Mutex::new(membership),
             standing: Mutex::new(standing),
             round_trips: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 
@@ -127,21 +133,56 @@ impl Node {
         &self,
         change: impl FnOnce(&mut Membership),
     ) -> Result<(), DaemonError> {
-        let next = {
+        let (next, shown) = {
             let mut membership = lock(&self.membership);
             let mut next = membership.clone();
             change(&mut next);
             if next == *membership {
                 return Ok(());
             }
+            // What cannot be used must not be kept either.
+            let shown = identity(&next, self.nucleus.is_some())?;
             // Short, rare, and no other task may see the new one before it is durable.
             self.home.save_membership(&next)?;
             *membership = next.clone();
-            next
+            (next, shown)
         };
         self.star.raise_fence(next.fence);
-        self.mesh.set_identity(identity(&next, self.nucleus.is_some())?).await;
+        self.mesh.set_identity(shown).await;
         Ok(())
+    }
+
+    /// Takes on what the Nucleus says is to be trusted, if what is trusted now leads to it.
+    pub(crate) fn following(&self, anchors: &[Octets], revoked: &[Serial]) -> Result<Trust, DaemonError> {
+        let documents: Vec<Vec<u8>> = anchors.iter().map(|anchor| anchor.0.clone()).collect();
+        Ok(self.membership().trust()?.follow(&documents, revoked.iter().copied(), now_ms())?)
+    }
+
+    /// Uses a new certificate from now on, with the authorities that come with it, if both may be believed.
+    pub(crate) async fn take_certificate(
+        &self,
+        certificate: Vec<u8>,
+        anchors: Vec<Octets>,
+    ) -> Result<(), DaemonError> {
+        self.following(&anchors, &self.membership().revoked)?
+            .verify(&certificate, &self.mesh.key(), now_ms())
+            .map_err(|reason| Refusal::Certificate { reason })?;
+        self.change_membership(|membership| {
+            membership.certificate = certificate;
+            membership.anchors = anchors;
+        })
+        .await
+    }
+
+    /// Ends the daemon, for this reason.
+    pub(crate) fn end_with(&self, reason: DaemonError) {
+        lock(&self.ended).get_or_insert(reason);
+        self.stop.cancel();
+    }
+
+    /// Why it ended by itself, if it did.
+    pub(super) fn reason_to_end(&self) -> Option<DaemonError> {
+        lock(&self.ended).take()
     }
 
     /// Highest epoch and term seen.

@@ -1,11 +1,13 @@
 //! The grid's certificate authority on disk, and the certificates it issues.
 
 use crate::daemon::DaemonError;
-use crate::daemon::data_dir::write_whole;
 use orbit_core::grid::{CertificateRecord, GridState, Role};
-use orbit_core::ids::{GridId, NodeId, Serial};
-use orbit_mesh::key::random;
-use orbit_mesh::pki::{Authority, BACKDATE_MS, Grant, MEMBER_LIFETIME_MS, SigningRequest};
+use orbit_core::ids::{GridId, NodeId};
+use orbit_mesh::key::file;
+use orbit_mesh::pki::{
+    Authority, AuthorityCertificate, BACKDATE_MS, Grant, MEMBER_LIFETIME_MS, MemberCertificate,
+    SigningRequest, random_serial,
+};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,18 +22,16 @@ pub fn save(directory: &Path, authority: &Authority) -> Result<(), DaemonError> 
         .mode(0o700)
         .create(directory)
         .map_err(DaemonError::file("create directory", directory))?;
-    let path = key_path(directory, &authority.certificate().pin());
-    write_whole(&path, authority.key_pem().as_bytes()).map_err(DaemonError::file("write", path))
+    file::create(&key_path(directory, &authority.certificate().pin()), &authority.key_pem())?;
+    Ok(())
 }
 
 /// The authority that issues certificates now.
 pub fn load_current(directory: &Path, state: &GridState) -> Result<Authority, DaemonError> {
     let anchor = state.anchors().iter().find(|anchor| anchor.is_current);
     let der = anchor.map(|anchor| anchor.der.as_slice()).unwrap_or_default();
-    let certificate = orbit_mesh::pki::AuthorityCertificate::parse(der)?;
-    let path = key_path(directory, &certificate.pin());
-    let pem = std::fs::read_to_string(&path).map_err(DaemonError::file("read", &path))?;
-    let pem = zeroize::Zeroizing::new(pem);
+    let certificate = AuthorityCertificate::parse(der)?;
+    let pem = file::read(&key_path(directory, &certificate.pin()))?;
     Ok(Authority::from_parts(&pem, der)?)
 }
 
@@ -42,30 +42,30 @@ fn key_path(directory: &Path, pin: &[u8; 32]) -> PathBuf {
 
 /// What a new certificate says, with a serial number drawn now.
 pub fn grant(grid: GridId, node: NodeId, role: Role, now_ms: i64, lifetime_ms: i64) -> Grant {
-    let mut serial: [u8; 16] = random();
-    // A serial number is positive: X.509 reads the top bit as a sign.
-    serial[0] = (serial[0] & 0x7f) | 0x40;
     Grant {
         node,
         grid,
         role,
-        serial: Serial::from_bytes(serial),
+        serial: random_serial(),
         not_before_ms: now_ms - BACKDATE_MS,
         not_after_ms: now_ms + lifetime_ms,
     }
 }
 
-/// Issues a certificate and makes its record.
+/// Issues a certificate and makes its record, which says what the certificate says: whole seconds, and an end not after
+/// the authority's.
 pub fn issue(
     authority: &Authority,
     request: &SigningRequest,
-    grant: Grant,
+    grant: &Grant,
 ) -> Result<CertificateRecord, DaemonError> {
+    let der = authority.issue(request, grant)?;
+    let issued = MemberCertificate::parse(&der)?;
     Ok(CertificateRecord {
-        serial: grant.serial,
+        serial: issued.serial,
         request_hash: request.hash(),
-        der: authority.issue(request, &grant)?,
-        not_before_ms: grant.not_before_ms,
-        not_after_ms: grant.not_after_ms,
+        not_before_ms: issued.not_before_ms,
+        not_after_ms: issued.not_after_ms,
+        der,
     })
 }

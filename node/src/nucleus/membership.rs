@@ -6,7 +6,8 @@ use crate::daemon::{DaemonError, Node};
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::CertificateFault;
-use orbit_core::grid::{Anchor, Command, GridState, NodeRecord, Profile, Refusal, Role};
+use orbit_core::grid::state::Admission;
+use orbit_core::grid::{Anchor, Command, GridState, NodeRecord, Profile, Refusal};
 use orbit_core::ids::{NodeId, PeerKey};
 use orbit_core::wire::control::ControlReply;
 use orbit_core::wire::join::{Enrol, Enrolled, JoinReply};
@@ -26,20 +27,21 @@ impl Nucleus {
 
     async fn try_enrol(&self, node: &Node, key: PeerKey, enrol: Enrol) -> Result<Enrolled, DaemonError> {
         let request = requested(&enrol.request, key)?;
-        let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
-        // The role stands in the certificate, which has to be signed before the command is decided; an unknown token
-        // is refused by the decision.
-        let role = self
-            .ledger
-            .with(|state| state.tokens().find(|token| token.id == enrol.token).map(|token| token.role));
-        let now = now_ms();
-        let known = self.ledger.with(|state| state.node_by_key(key).map(|record| record.id));
-        let id = known.unwrap_or_else(|| NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes()));
-        let role = role.unwrap_or(Role::Star);
+        let (secret_hash, now) = (sha256(&enrol.secret), now_ms());
+        // Asked before signing, so that a stranger with a wrong secret costs no signature. The ledger asks again.
+        let (header, admission) = self.ledger.with(|state| {
+            let header = state.header().cloned().ok_or(Refusal::OtherGrid)?;
+            Ok::<_, Refusal>((header, state.admission(enrol.token, &secret_hash, key, &request.hash(), now)?))
+        })?;
+        let (id, role) = match admission {
+            Admission::Repeated { .. } => return self.enrolled(node, key),
+            Admission::Again { node, role } => (node, role),
+            Admission::New { role } => (NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes()), role),
+        };
         let grant = authority::grant(header.id, id, role, now, self.lifetime_ms);
         let command = Command::Enrol {
             token: enrol.token,
-            secret_hash: sha256(&enrol.secret),
+            secret_hash,
             node: NodeRecord {
                 id,
                 name: enrol.name,
@@ -47,7 +49,7 @@ impl Nucleus {
                 role,
                 joined_ms: now,
                 is_draining: false,
-                certificate: authority::issue(&self.authority(), &request, grant)?,
+                certificate: authority::issue(&self.authority(), &request, &grant)?,
                 profile: Profile::default(),
             },
             now_ms: now,
@@ -100,7 +102,7 @@ impl Nucleus {
     ) -> Result<Vec<u8>, DaemonError> {
         let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
         let grant = authority::grant(header.id, record.id, record.role, now_ms(), self.lifetime_ms);
-        let certificate = authority::issue(&self.authority(), request, grant)?;
+        let certificate = authority::issue(&self.authority(), request, &grant)?;
         let der = certificate.der.clone();
         self.ledger.execute(Command::Renew { node: record.id, certificate }).await?;
         Ok(der)

@@ -163,9 +163,10 @@ fn all_metering(connection: &Connection) -> Result<Vec<(NodeId, Metering)>, Faul
     let mut found = Vec::new();
     for row in rows {
         let (node, body) = row?;
-        match (<[u8; 16]>::try_from(node.as_slice()), decode(&body)) {
-            (Ok(id), Ok(metering)) => found.push((NodeId::from_bytes(id), metering)),
-            _ => tracing::warn!("dropped a damaged counter"),
+        if let (Ok(id), Ok(metering)) = (<[u8; 16]>::try_from(node.as_slice()), decode(&body)) {
+            found.push((NodeId::from_bytes(id), metering));
+        } else {
+            tracing::warn!("dropped a damaged counter");
         }
     }
     Ok(found)

@@ -112,10 +112,9 @@ fn difference(value: u64, before: u64) -> u64 {
 fn census(numbers: &[u64]) -> Census {
     let all = numbers.iter().fold(0, |all, number| all | number);
     std::array::from_fn(|plane| {
-        if all >> (8 * plane) & 0xff == 0 {
-            return 0;
-        }
-        numbers.iter().map(|number| usize::from(number >> (8 * plane) & 0xff != 0)).sum()
+        let mask = 0xff << (8 * plane);
+        // Most planes are all zero: one look instead of one a number.
+        if all & mask == 0 { 0 } else { numbers.iter().filter(|number| **number & mask != 0).count() }
     })
 }
 
@@ -169,7 +168,9 @@ pub(super) fn take(rest: &mut &[u8], len: usize, values: &mut Vec<u64>) -> Optio
         DISTANCES => {
             let smallest = varint::take(rest)?;
             take_planes(rest, len, values)?;
-            values.iter_mut().for_each(|value| *value = value.wrapping_add(smallest));
+            for value in values {
+                *value = value.wrapping_add(smallest);
+            }
             Some(())
         }
         DIFFERENCES => {

@@ -119,7 +119,7 @@ fn a_pack_can_be_empty() {
 
 #[test]
 fn long_names_fill_a_pack_by_their_bytes() {
-    let long = |at: u32| [&[b'n'; 60_000][..], &at.to_be_bytes().map(|byte| byte | 0x80)].concat();
+    let long = |at: u32| [&vec![b'n'; 60_000][..], &at.to_be_bytes().map(|byte| byte | 0x80)].concat();
     let mut many = directory("d", 0);
     many.rows = (0..1000).filter(|at| at & 0x80 == 0).map(|at| (long(at), file(u64::from(at)))).collect();
     let packs = packs(std::slice::from_ref(&many), &mut ListingPacker::new());
@@ -134,12 +134,17 @@ fn crafted(directories: u64, entries: u64, columns: &[&[u64]], middles: &[u8]) -
     varint::put(&mut out, entries);
     let mut writer = column::ColumnWriter::default();
     let (head, rest) = columns.split_at(7);
-    head.iter().for_each(|values| writer.put(&mut out, values));
+    let mut put = |out: &mut Vec<u8>, columns: &[&[u64]]| {
+        for values in columns {
+            writer.put(out, values);
+        }
+    };
+    put(&mut out, head);
     out.extend_from_slice(middles);
     let (rest, times) = rest.split_at(rest.len() - 2);
-    rest.iter().for_each(|values| writer.put(&mut out, values));
+    put(&mut out, rest);
     out.push(0);
-    times.iter().for_each(|values| writer.put(&mut out, values));
+    put(&mut out, times);
     out
 }
 
@@ -201,7 +206,7 @@ fn few_bytes_do_not_become_gigabytes_of_names() {
     let counts = [count];
     let mut columns: Vec<&[u64]> = vec![&[0], &counts, &[0], &[0], &beginnings, &zeros, &lens];
     columns.extend(std::iter::repeat_n(&zeros[..], 14));
-    let bomb = crafted(1, count, &columns, &[b'x'; 119_999]);
+    let bomb = crafted(1, count, &columns, &vec![b'x'; 119_999]);
     assert!(bomb.len() < 200_000);
     assert_eq!(
         unpack(&bomb).expect_err("too much"),

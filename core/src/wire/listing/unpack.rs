@@ -319,7 +319,7 @@ fn fill(
         }
         // What is shared was checked with the name before.
         let is_name = !matches!(name, b"" | b"." | b"..")
-            && name.len() <= usize::from(u16::MAX)
+            && u16::try_from(name.len()).is_ok()
             && !middle.iter().any(|byte| matches!(byte, 0 | b'/'));
         if !is_name {
             return Err(ListingError::Name { directory: listing.path.clone() });

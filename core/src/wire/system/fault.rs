@@ -153,7 +153,7 @@ fn whole(error: &io::Error) -> String {
 fn short(text: &str) -> String {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         None => display_name(text.as_bytes()).into_owned(),
-        Some((end, _)) => format!("{}…", display_name(text[..end].as_bytes())),
+        Some((end, _)) => format!("{}…", display_name(&text.as_bytes()[..end])),
     }
 }
 

@@ -134,6 +134,7 @@ fn join_requests() -> impl Strategy<Value = JoinRequest> {
         hellos().prop_map(JoinRequest::Hello),
         enrols().prop_map(JoinRequest::Enrol),
         bytes().prop_map(|request| JoinRequest::ReEnrol { request }),
+        Just(JoinRequest::Nuclei),
     ]
 }
 
@@ -141,24 +142,18 @@ fn join_replies() -> impl Strategy<Value = JoinReply> {
     prop_oneof![
         hellos().prop_map(JoinReply::Hello),
         enrolled().prop_map(JoinReply::Enrolled),
+        nuclei().prop_map(JoinReply::Nuclei),
         refusals().prop_map(JoinReply::Refused),
     ]
 }
 
 fn control_requests() -> impl Strategy<Value = ControlRequest> {
-    prop_oneof![
-        bytes().prop_map(|request| ControlRequest::Renew { request }),
-        (keys(), enrols()).prop_map(|(key, enrol)| ControlRequest::ForwardEnrol { key, enrol }),
-        (keys(), bytes()).prop_map(|(key, request)| ControlRequest::ForwardReEnrol { key, request }),
-        vec(texts(), 0..16).prop_map(|addresses| ControlRequest::DialBack { addresses }),
-    ]
+    bytes().prop_map(|request| ControlRequest::Renew { request })
 }
 
 fn control_replies() -> impl Strategy<Value = ControlReply> {
     prop_oneof![
         (bytes(), octets()).prop_map(|(certificate, anchors)| ControlReply::Renewed { certificate, anchors }),
-        enrolled().prop_map(ControlReply::Enrolled),
-        vec(texts(), 0..16).prop_map(|reached| ControlReply::DialledBack { reached }),
         refusals().prop_map(ControlReply::Refused),
     ]
 }

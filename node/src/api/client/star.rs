@@ -50,7 +50,9 @@ impl StarStream {
     fn patiently<T>(&self, mut attempt: impl FnMut(&UnixStream) -> io::Result<T>) -> io::Result<T> {
         loop {
             match attempt(&self.stream) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
+                {
                     if self.stop.load(Ordering::Relaxed) {
                         return Err(stopped());
                     }

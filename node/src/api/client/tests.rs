@@ -65,9 +65,10 @@ fn read_request(stream: StdStream) -> Option<Asked> {
             line => head.push(line.to_ascii_lowercase()),
         }
     }
-    let len = head.iter().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |len| {
-        len.parse().expect("is a length")
-    });
+    let len = head
+        .iter()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |len| len.parse().expect("is a length"));
     let mut body = vec![0; len];
     reader.read_exact(&mut body).ok()?;
     Some(Asked { head, body: String::from_utf8(body).expect("is text"), stream: reader.into_inner() })
@@ -125,7 +126,9 @@ fn nothing_is_an_answer() {
 
 #[test]
 fn what_a_person_wrote_is_one_segment() {
-    for (written, encoded) in [("nas2", "nas2"), ("a/../b", "a%2F%2E%2E%2Fb"), ("ä ?#%", "%C3%A4%20%3F%23%25")] {
+    for (written, encoded) in
+        [("nas2", "nas2"), ("a/../b", "a%2F%2E%2E%2Fb"), ("ä ?#%", "%C3%A4%20%3F%23%25")]
+    {
         assert_eq!(segment(written), encoded);
     }
     let (client, _place) = Scene::new().serve(|asked| {
@@ -199,7 +202,8 @@ fn echo(mut asked: Asked) {
     assert_eq!(asked.head[0], "get /v1/nodes/nas2/system http/1.1");
     assert!(asked.head.contains(&"connection: upgrade".to_owned()), "{:?}", asked.head);
     assert!(asked.head.contains(&"upgrade: orbit-system/1".to_owned()), "{:?}", asked.head);
-    let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: orbit-system/1\r\n\r\nearly";
+    let head =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: orbit-system/1\r\n\r\nearly";
     asked.stream.write_all(head.as_bytes()).expect("writes");
     let _: JoinHandle<()> = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -235,7 +239,10 @@ fn a_way_to_a_star_is_a_blocking_stream() {
 #[test]
 fn a_refused_way_says_why() {
     let (client, _place) = Scene::new().serve(|asked| {
-        asked.answer("503 Service Unavailable", r#"{"code":"unreachable","message":"nas2 is away","hint":null}"#);
+        asked.answer(
+            "503 Service Unavailable",
+            r#"{"code":"unreachable","message":"nas2 is away","hint":null}"#,
+        );
     });
     let error = client.star_link("nas2").open().err().expect("refused");
     assert_eq!(error.kind(), io::ErrorKind::HostUnreachable);
@@ -246,7 +253,8 @@ fn a_refused_way_says_why() {
 #[test]
 fn a_stream_ends_with_its_other_end() {
     let (client, _place) = Scene::new().serve(|mut asked| {
-        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: orbit-system/1\r\n\r\n";
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: orbit-system/1\r\n\r\n";
         asked.stream.write_all(head.as_bytes()).expect("writes");
     });
     let mut stream = client.star_link("nas2").open().expect("opens");
