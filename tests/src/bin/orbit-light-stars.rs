@@ -180,7 +180,9 @@ async fn enrol(index: usize, options: &Options) -> Result<(Mesh, PeerId, Enrolle
             return Ok((mesh, peer, *enrolled));
         }
         Ok((_, JoinReply::Refused(refusal))) => Failure::from(refusal),
-        Ok((_, JoinReply::Hello(_))) => "a hello in answer to an enrolment".into(),
+        Ok((_, JoinReply::Hello(_) | JoinReply::Nuclei(_))) => {
+            "something else in answer to an enrolment".into()
+        }
         Err(error) => error,
     };
     mesh.shutdown().await;
