@@ -175,7 +175,9 @@ impl RunError {
     pub fn of_star(endpoint: String, error: RemoteError) -> Self {
         match error {
             RemoteError::Refused(refusal) => Self::Refused(refusal),
-            RemoteError::Failed { source, .. } if source.is_not_found() => Self::NotFound { path: endpoint.into() },
+            RemoteError::Failed { source, .. } if source.is_not_found() => {
+                Self::NotFound { path: endpoint.into() }
+            }
             // Of the way there, this machine's daemon says more than the stream can.
             RemoteError::Link(source) => match source.downcast::<ClientError>() {
                 Ok(error) => Self::Grid(error),

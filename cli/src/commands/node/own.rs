@@ -6,9 +6,10 @@ use crate::exit::{CliError, Exit};
 use crate::interrupt;
 use crate::render::setup;
 use crate::session::Session;
-use orbit_node::api::types::ThisNode;
+use orbit_node::api::types::{NodeView, ThisNode};
 use orbit_node::daemon::{self, InitOptions, JoinOptions};
 use std::io;
+use std::path::PathBuf;
 
 pub(super) fn init(session: &Session, arguments: InitArgs) -> anyhow::Result<Exit> {
     let own = arguments.own;
@@ -19,7 +20,7 @@ pub(super) fn init(session: &Session, arguments: InitArgs) -> anyhow::Result<Exi
         listen: own.listen,
         no_mdns: own.no_mdns,
     };
-    let founded = daemon::init(&session.data_dir()?, &options)?;
+    let founded = daemon::init(&data_dir(session)?, &options)?;
     setup::founded(&session.screen, &founded, own.run).map_err(CliError::Output)?;
     if own.run { run(session) } else { Ok(Exit::Done) }
 }
@@ -34,14 +35,20 @@ pub(super) fn join(session: &Session, arguments: JoinArgs) -> anyhow::Result<Exi
         listen: arguments.own.listen,
         no_mdns: arguments.own.no_mdns,
     };
-    let joined = daemon::join(&session.data_dir()?, &options)?;
+    let joined = daemon::join(&data_dir(session)?, &options)?;
     setup::joined(&session.screen, &joined, arguments.own.run).map_err(CliError::Output)?;
     if arguments.own.run { run(session) } else { Ok(Exit::Done) }
 }
 
+/// From the root: a node outlives the directory it was set up from.
+fn data_dir(session: &Session) -> Result<PathBuf, CliError> {
+    let named = session.data_dir()?;
+    Ok(std::path::absolute(&named).unwrap_or(named))
+}
+
 /// Runs until a signal asks it to stop, or the node leaves its grid.
 pub(super) fn run(session: &Session) -> anyhow::Result<Exit> {
-    let data_dir = session.data_dir()?;
+    let data_dir = data_dir(session)?;
     let stop = interrupt::stop_flag();
     let mut told: io::Result<()> = Ok(());
     daemon::run(&data_dir, &stop, &mut |node| told = setup::ready(&session.screen, node))?;
@@ -53,13 +60,13 @@ pub(super) fn run(session: &Session) -> anyhow::Result<Exit> {
 pub(super) fn leave(session: &Session, arguments: &LeaveArgs) -> anyhow::Result<Exit> {
     let client = session.client()?;
     let node: ThisNode = client.get("/v1/node")?;
-    // The Nucleus leaves only as the last one, and then the grid ends with it.
-    let deed = if node.is_nucleus {
-        format!("ending the grid {}", node.grid.name)
-    } else {
-        format!("leaving the grid {}", node.grid.name)
-    };
-    consent::ask(session, arguments.consent, &deed)?;
+    // The Nucleus leaves only as the last one, and then the grid ends with it. Before that, its refusal is worth more
+    // than a question.
+    let is_last = node.is_nucleus && client.get::<Vec<NodeView>>("/v1/nodes")?.len() == 1;
+    let deed = if is_last { "ending" } else { "leaving" };
+    if is_last || !node.is_nucleus {
+        consent::ask(session, arguments.consent, &format!("{deed} the grid {}", node.grid.name))?;
+    }
     client.post::<()>("/v1/leave", &())?;
     setup::left(&session.screen, &node).map_err(CliError::Output)?;
     Ok(Exit::Done)
