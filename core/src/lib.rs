@@ -14,6 +14,8 @@
 //! Reading order: [`rel_path`] and [`entry`] (words), [`system`] and [`writer`] (the contracts behind which the physical
 //! world lies), [`planner`] (what differs), [`plan`] and [`batcher`] (what is to be done about it), [`job`] (in which
 //! order, and when it is safe). [`endpoint`], [`rate`], [`priority`] and [`filter`] are what a person says.
+//! Several machines: [`grid`] (who belongs to it, and what may be done to it) and [`wire`] (what its nodes say to each
+//! other), with the [`ids`] of both.
 
 pub mod batcher;
 pub mod byte_range;

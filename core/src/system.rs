@@ -172,10 +172,10 @@ pub enum SystemError {
 
 impl SystemError {
     /// Wraps an I/O error; use as `.map_err(SystemError::io("open", path))`.
-    pub fn io<'p, O: Into<Cow<'static, str>>>(
+    pub fn io<O: Into<Cow<'static, str>>>(
         operation: O,
-        path: &'p RelPath,
-    ) -> impl FnOnce(io::Error) -> Self + use<'p, O> {
+        path: &RelPath,
+    ) -> impl FnOnce(io::Error) -> Self + use<'_, O> {
         move |source| Self::Io { operation: operation.into(), path: path.clone(), source }
     }
 

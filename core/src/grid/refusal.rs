@@ -245,11 +245,10 @@ impl Refusal {
             | Self::OutsideJail { .. }
             | Self::OldTerm { .. }
             | Self::NotNucleus { .. }
-            | Self::AlreadyFounded => RefusalKind::Refused,
-            Self::BadName { .. }
             | Self::NameTaken { .. }
             | Self::ConstellationExists { .. }
-            | Self::OutOfRange { .. } => RefusalKind::Usage,
+            | Self::AlreadyFounded => RefusalKind::Refused,
+            Self::BadName { .. } | Self::OutOfRange { .. } => RefusalKind::Usage,
             Self::Protocol { .. } | Self::Failed { .. } => RefusalKind::Failed,
         }
     }

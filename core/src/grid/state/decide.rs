@@ -81,10 +81,10 @@ impl GridState {
         if !names::is_valid(name) {
             return Err(Refusal::BadName { name: names::shown(name) });
         }
-        match self.by_name.get(&name.to_ascii_lowercase()) {
-            Some(other) if *other != id => Err(Refusal::NameTaken { name: name.to_owned() }),
-            _ => self.changed(id, |record| name.clone_into(&mut record.name)),
+        if names::is_taken(self, name, id) {
+            return Err(Refusal::NameTaken { name: name.to_owned() });
         }
+        self.changed(id, |record| name.clone_into(&mut record.name))
     }
 
     fn drain(&self, id: NodeId, is_draining: bool) -> Decided {

@@ -15,6 +15,12 @@ pub(super) fn is_valid(name: &str) -> bool {
     is_node_name(name.as_bytes()) && name.parse::<NodeId>().is_err()
 }
 
+/// Whether a name means another node than `id` already: as its name, or as the beginning of its id.
+pub(super) fn is_taken(state: &GridState, name: &str, id: NodeId) -> bool {
+    let by_name = state.by_name.get(&name.to_ascii_lowercase()).copied();
+    by_name.or_else(|| state.id_that_begins(name)).is_some_and(|meant| meant != id)
+}
+
 /// The name most like the wished one that a node may have; `node-` and eight digits of its id if nothing is left of it.
 fn made_valid(wished: &str, id: NodeId) -> String {
     let start = wished.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -35,7 +41,7 @@ pub(super) fn free_name(state: &GridState, wished: &str, id: NodeId) -> String {
         let kept = name.len().min(NODE_NAME_LEN_MAX - number.len());
         format!("{}{number}", &name[..kept])
     });
-    let is_free = |name: &String| is_valid(name) && !state.by_name.contains_key(&name.to_ascii_lowercase());
+    let is_free = |name: &String| is_valid(name) && !is_taken(state, name, id);
     std::iter::once(name.clone()).chain(numbered).find(is_free).expect("there are more numbers than nodes")
 }
 

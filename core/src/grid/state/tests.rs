@@ -219,6 +219,8 @@ fn names_are_unique_whatever_their_case() {
     for bad in ["", "a", "-a", "a b", "näs", &id(1).to_string(), &"n".repeat(64)] {
         assert_eq!(state.decide(&rename(3, bad)), Err(Refusal::BadName { name: bad.to_owned() }));
     }
+    let of_another = rename(2, "01010101");
+    assert!(matches!(state.decide(&of_another), Err(Refusal::NameTaken { .. })), "n1's id begins so");
     assert_eq!(run(&mut state, &rename(2, "nas2")), Ok(1), "only the case changes");
     assert_eq!(run(&mut state, &rename(2, "nas2")), Ok(0));
     run(&mut state, &rename(2, "attic")).expect("a new name");
@@ -309,7 +311,7 @@ fn everything_is_bounded() {
     ] {
         refused(
             &state,
-            &Command::CreateToken { token: TokenRecord { uses, role, expires_ms, ..token(9, 1) } },
+            &Command::CreateToken { token: TokenRecord { role, uses, expires_ms, ..token(9, 1) } },
         );
     }
     let text = |len| "x".repeat(len);

@@ -5,8 +5,8 @@ use super::varint::{self, fold};
 use super::{CONTINUES, IS_BOUNDARY, PACK_ENTRIES_MAX, PACK_TEXT_MAX, VERSION, allocation};
 use crate::entry::{Listing, Metadata, Timestamp};
 
-/// Entries after which a pack is full. Larger ones compressed no better and are held longer on both sides.
-const FULL_ENTRIES: usize = PACK_ENTRIES_MAX;
+/// Entries after which a pack is full. Twice as many saved one byte in a hundred and cost both sides twice the memory.
+const FULL_ENTRIES: usize = PACK_ENTRIES_MAX / 2;
 /// Bytes, before compression, after which a pack is full.
 const FULL_BYTES: usize = 1 << 20;
 /// Bytes an entry takes before compression beside its name, about.

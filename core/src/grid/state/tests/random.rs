@@ -41,7 +41,7 @@ fn commands() -> impl Strategy<Value = Command> {
         Command::Enrol { token: token_id(token), secret_hash, node, now_ms }
     });
     let create = (few(), 0..4_u32, roles, 0..100_i64).prop_map(|(byte, uses, role, expires_ms)| {
-        Command::CreateToken { token: TokenRecord { uses, role, expires_ms, ..token(byte, 1) } }
+        Command::CreateToken { token: TokenRecord { role, uses, expires_ms, ..token(byte, 1) } }
     });
     let renew = (nodes(), 0..200_i64)
         .prop_map(|(node, day)| Command::Renew { node, certificate: certificate(0, day * DAY) });
