@@ -88,7 +88,11 @@ impl ApiClient {
     }
 
     /// `DELETE` of a part of what the path names.
-    pub fn delete_from<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+    pub fn delete_from<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         self.0.ask(Method::DELETE, path, json(body))
     }
 
@@ -112,7 +116,8 @@ impl Daemon {
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
         let answer = self.in_time(async {
             let (mut sender, _driver) = self.converse().await?;
-            let response = sender.send_request(request(method, path, body)).await.map_err(ClientError::Http)?;
+            let response =
+                sender.send_request(request(method, path, body)).await.map_err(ClientError::Http)?;
             let status = response.status();
             let body = body_of(response).await?;
             if status.is_success() { Ok(body) } else { Err(failure(status, &body)) }
@@ -170,7 +175,9 @@ impl Daemon {
             return Err(ClientError::NotInGrid { data_dir });
         }
         Err(match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning { data_dir },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning { data_dir }
+            }
             _ => ClientError::Socket { socket: self.socket.clone(), source },
         })
     }
@@ -193,13 +200,11 @@ async fn body_of(response: Response<Incoming>) -> Result<Bytes, ClientError> {
 }
 
 fn failure(status: StatusCode, body: &[u8]) -> ClientError {
-    match serde_json::from_slice::<ApiError>(body) {
-        Ok(error) => ClientError::Api(error),
-        Err(_) => {
-            let text = String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]).trim().to_owned();
-            ClientError::Status { status: status.as_u16(), text }
-        }
+    if let Ok(error) = serde_json::from_slice::<ApiError>(body) {
+        return ClientError::Api(error);
     }
+    let text = String::from_utf8_lossy(&body[..body.len().min(MESSAGE_BYTES_MAX)]).trim().to_owned();
+    ClientError::Status { status: status.as_u16(), text }
 }
 
 #[cfg(test)]

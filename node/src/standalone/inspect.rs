@@ -2,8 +2,8 @@
 
 use super::error::{RunError, chain};
 use super::observer::RunEvent;
-use super::request::FilterRule;
 use super::place::{Place, Site};
+use super::request::FilterRule;
 use super::state::{UniverseCache, open_universe};
 use super::{Context, default_threads};
 use crate::rules::Rules;

@@ -71,11 +71,15 @@ impl ClientError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Api(error) => error.code,
-            Self::NotInGrid { .. } | Self::NotRunning { .. } | Self::Timeout { .. } => ErrorCode::Unreachable,
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 ErrorCode::Refused
             }
-            Self::Socket { .. } | Self::Http(_) | Self::Body(_) => ErrorCode::Unreachable,
+            Self::NotInGrid { .. }
+            | Self::NotRunning { .. }
+            | Self::Timeout { .. }
+            | Self::Socket { .. }
+            | Self::Http(_)
+            | Self::Body(_) => ErrorCode::Unreachable,
             Self::TooLong { .. } | Self::Answer(_) | Self::Status { .. } | Self::Runtime(_) => {
                 ErrorCode::Failed
             }

@@ -84,7 +84,9 @@ impl Candidate {
 impl Candidates {
     pub fn push(&mut self, found: &Found<'_>) {
         // More devices or directories than this do not fit a machine; the files would merely not be looked into.
-        let (Some(device), Some(directory)) = (self.device((found.machine, found.metadata.dev)), self.directory(found)) else {
+        let (Some(device), Some(directory)) =
+            (self.device((found.machine, found.metadata.dev)), self.directory(found))
+        else {
             return;
         };
         let (name_start, name_len) = (self.arena.len() as u64, found.name.len() as u16);

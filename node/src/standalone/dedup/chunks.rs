@@ -58,7 +58,8 @@ impl<'r> ChunkReader<'r> {
 
     fn read(&mut self, faults: &mut Faults) {
         let waiting = std::mem::take(&mut self.waiting);
-        let read = parallel::map(&waiting, self.forest.calls(), &self.context.stop, |file| self.read_file(file));
+        let read =
+            parallel::map(&waiting, self.forest.calls(), &self.context.stop, |file| self.read_file(file));
         for (file, result) in waiting.iter().zip(read) {
             if let Some(Err(error)) = result {
                 faults.report(self.forest, file.tree, error);

@@ -3,8 +3,8 @@
 use super::super::error::chain;
 use super::super::inspect::{WalkRules, each_listing};
 use super::super::observer::RunEvent;
-use super::super::state::UniverseCache;
 use super::super::place::{Place, Site};
+use super::super::state::UniverseCache;
 use super::super::{Context, RunError};
 use orbit_core::system::SystemError;
 use orbit_core::{Listing, Metadata, RelPath};
@@ -145,7 +145,11 @@ impl<'f> Forest<'f> {
     pub fn local_path(&self, tree: usize, path: &RelPath) -> Option<PathBuf> {
         let (endpoint, below) = self.seen_from_endpoint(tree, path);
         let Place::Here(endpoint) = &self.endpoints[endpoint] else { return None };
-        Some(if below.is_root() { endpoint.clone() } else { endpoint.join(OsStr::from_bytes(below.as_bytes())) })
+        Some(if below.is_root() {
+            endpoint.clone()
+        } else {
+            endpoint.join(OsStr::from_bytes(below.as_bytes()))
+        })
     }
 
     fn is_other_tree(&self, number: usize, metadata: &Metadata) -> bool {

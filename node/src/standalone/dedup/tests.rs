@@ -46,8 +46,8 @@ impl Scene {
 
     fn run(&self, endpoints: &[PathBuf], options: &DedupOptions) -> (DedupReport, Vec<DuplicateSet>) {
         let mut sets = Vec::new();
-        let report =
-            dedup(&self.context, &places(endpoints), options, &mut |set| sets.push(set.clone())).expect("runs");
+        let report = dedup(&self.context, &places(endpoints), options, &mut |set| sets.push(set.clone()))
+            .expect("runs");
         (report, sets)
     }
 
