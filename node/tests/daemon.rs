@@ -129,6 +129,23 @@ fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Waits until a node answers for the grid.
+fn status(asked: &Daemon) -> StatusView {
+    let mut last = None;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        match asked.client().get("/v1/status") {
+            Ok(status) => return status,
+            Err(error) => last = Some(error),
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    panic!(
+        "no answer came; the last error was {last:?}, the node says {:?}",
+        asked.client().get::<ThisNode>("/v1/node")
+    );
+}
+
 fn node(asked: &Daemon, name: &str) -> Option<NodeView> {
     asked.client().get::<NodeView>(&format!("/v1/nodes/{name}")).ok()
 }
@@ -156,7 +173,7 @@ fn every_node_answers_for_the_grid() {
     let star = joined(place.path(), "nas2", &nucleus, DAYS);
     wait_ready(&nucleus, "nas2");
     for asked in [&nucleus, &star] {
-        let status: StatusView = wait("an answer", || asked.client().get("/v1/status").ok());
+        let status = status(asked);
         assert!(status.is_healthy, "{status:?}");
         assert_eq!((status.nodes.total, status.nodes.ready, status.tolerates_failures), (2, 2, 0));
         assert_eq!(status.nucleus, "nas1");
@@ -288,7 +305,7 @@ fn leaving_is_for_stars_and_for_the_last_one() {
     assert!(message.contains("Nucleus"), "{message}");
     let (code, _) = refusal(nucleus.client().delete("/v1/nodes/nas1"));
     assert_eq!(code, ErrorCode::Refused);
-    wait("nas2 being connected", || star.client().get::<StatusView>("/v1/status").ok());
+    status(&star);
     star.client().post::<()>("/v1/leave", &()).expect("leaves");
     star.stop();
     assert!(matches!(ApiClient::connect(&star.place), Err(ClientError::NotInGrid { .. })));
@@ -319,7 +336,7 @@ fn the_nucleus_may_be_restarted() {
     assert!(message.contains("Nucleus"), "{message}");
     nucleus.start();
     wait_ready(&nucleus, "nas2");
-    wait("the star's answers", || star.client().get::<StatusView>("/v1/status").ok());
+    status(&star);
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct CertificateRecord {
     /// SHA-256 of the request it answers: the same request for the same token again gets the same certificate.
     #[serde(with = "crate::wire::bytes::fixed")]
     pub request_hash: [u8; 32],
+    /// Pin of the authority that issued it: SHA-256 of its public key.
+    pub authority: [u8; 32],
     /// The certificate, DER.
     #[serde(with = "crate::wire::bytes")]
     pub der: Vec<u8>,
@@ -196,7 +198,8 @@ pub enum Change {
     Constellation(Constellation),
     /// This constellation is gone.
     ConstellationRemoved(String),
-    /// This certificate is revoked; the entry may be dropped at `until_ms`, when it would have expired.
+    /// This certificate is revoked; the entry may be dropped a day after `until_ms`, when it would have expired: a clock
+    /// may be behind.
     Revoked {
         /// The certificate.
         serial: Serial,
@@ -207,7 +210,7 @@ pub enum Change {
     },
     /// This revocation is forgotten: the certificate has expired.
     RevocationForgotten(Serial),
-    /// This certificate is not its member's newest any more, but valid until `until_ms`.
+    /// This certificate is not its member's newest any more, but valid until `until_ms`; dropped like a revocation.
     Superseded {
         /// The certificate.
         serial: Serial,

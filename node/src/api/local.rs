@@ -1,6 +1,5 @@
 //! What a node answers about itself.
 
-use super::error::ApiFailure;
 use super::forward;
 use super::server::Handled;
 use super::types::{Counter, GridView, ThisNode};
@@ -60,20 +59,17 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
     })
 }
 
-/// Leaves the grid: the Nucleus revokes this node, then it forgets the grid, and the daemon ends.
+/// Leaves the grid: the Nucleus revokes this node, then it forgets the grid, and the daemon ends. The grid ends with its
+/// last node.
 async fn leave(State(node): State<Arc<Node>>) -> Handled<()> {
-    if let Some(nucleus) = &node.nucleus {
-        let others = nucleus.ledger.with(|state| state.nodes().count()) > 1;
-        if others {
+    match &node.nucleus {
+        None => forward::remove_node(&node, &node.membership().node.to_string()).await?,
+        Some(nucleus) if nucleus.ledger.with(|state| state.nodes().count()) > 1 => {
             return Err(Refusal::IsNucleus { name: node.standing().name }.into());
         }
-        // The last one out: the grid ends with it.
-        node.home.forget_grid().map_err(ApiFailure::from)?;
-    } else {
-        let own = node.membership().node.to_string();
-        forward::remove_node(&node, &own).await?;
-        node.home.forget().map_err(ApiFailure::from)?;
+        Some(_) => {}
     }
+    node.leave()?;
     node.stop.cancel();
     Ok(())
 }

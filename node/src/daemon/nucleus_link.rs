@@ -288,7 +288,7 @@ async fn apply(node: &Node, update: Update, fence: orbit_core::grid::Fence) -> R
     })
     .await?;
     if update.renew {
-        super::renewal::renew(node).await?;
+        node.renewal_wanted.notify_one();
     }
     Ok(())
 }

@@ -16,29 +16,36 @@ use std::time::Duration;
 /// Longest time between looks at the clock, which may be set, or stand still while the machine sleeps.
 const LOOK_MAX: Duration = Duration::from_secs(600);
 /// Pause after a failed attempt.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Renews the node's certificate in time until it stops.
 pub(super) async fn keep(node: Arc<Node>) {
+    let mut is_wanted = false;
     loop {
         let wait = match node.certificate() {
-            Ok(certificate) => match due_in(&certificate, now_ms()) {
-                Duration::ZERO => match renew(&node).await {
-                    Ok(()) => Duration::ZERO,
-                    Err(error) => {
-                        tracing::warn!(error = chain(&error), "cannot renew the certificate yet");
-                        RETRY
-                    }
-                },
-                wait => wait,
-            },
+            Ok(certificate) => due_in(&certificate, now_ms()),
             Err(error) => {
                 tracing::error!(error = chain(&error), "the node's own certificate cannot be read");
                 RETRY
             }
         };
+        let wait = if is_wanted || wait.is_zero() {
+            match renew(&node).await {
+                Ok(()) => {
+                    is_wanted = false;
+                    Duration::ZERO
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "cannot renew the certificate yet");
+                    RETRY
+                }
+            }
+        } else {
+            wait
+        };
         tokio::select! {
             () = node.stop.cancelled() => return,
+            () = node.renewal_wanted.notified() => is_wanted = true,
             () = tokio::time::sleep(wait.clamp(Duration::from_millis(100), LOOK_MAX)) => {}
         }
     }

@@ -15,6 +15,7 @@ use orbit_mesh::PeerId;
 use orbit_mesh::net::{Identity, Mesh};
 use orbit_mesh::pki::{MemberCertificate, Trust};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,11 +36,15 @@ pub struct Node {
     pub(crate) link: watch::Sender<LinkState>,
     /// Somebody connected, left or was discovered: whoever waits for a peer looks again.
     pub(crate) peers_changed: Notify,
+    /// The Nucleus says that the node should ask for a new certificate.
+    pub(crate) renewal_wanted: Notify,
     /// Cancelled when the node is to stop.
     pub(crate) stop: CancellationToken,
     /// Everything that was spawned; the daemon waits for it at the end.
     pub(crate) tasks: TaskTracker,
     membership: Mutex<Membership>,
+    /// It has left: nothing is written to disk any more. Changed under the membership's lock.
+    has_left: AtomicBool,
     standing: Mutex<Standing>,
     round_trips: Mutex<VecDeque<u32>>,
     /// Why the node ends by itself.
@@ -95,9 +100,11 @@ impl Node {
             nucleus,
             link: watch::Sender::new(link),
             peers_changed: Notify::new(),
+            renewal_wanted: Notify::new(),
             stop,
             tasks: TaskTracker::new(),
             membership: Mutex::new(membership),
+            has_left: AtomicBool::new(false),
             standing: Mutex::new(standing),
             round_trips: Mutex::default(),
             ended: Mutex::default(),
@@ -107,6 +114,14 @@ impl Node {
     /// Which grid it belongs to, as kept on disk.
     pub(crate) fn membership(&self) -> Membership {
         lock(&self.membership).clone()
+    }
+
+    /// Forgets the grid on disk, for good: what is still under way does not write it again.
+    pub(crate) fn leave(&self) -> Result<(), DaemonError> {
+        let _membership = lock(&self.membership);
+        if self.nucleus.is_some() { self.home.forget_grid()? } else { self.home.forget()? }
+        self.has_left.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Its own certificate.
@@ -137,7 +152,7 @@ impl Node {
             let mut membership = lock(&self.membership);
             let mut next = membership.clone();
             change(&mut next);
-            if next == *membership {
+            if next == *membership || self.has_left.load(Ordering::Relaxed) {
                 return Ok(());
             }
             // What cannot be used must not be kept either.

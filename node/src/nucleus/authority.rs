@@ -64,6 +64,7 @@ pub fn issue(
     Ok(CertificateRecord {
         serial: issued.serial,
         request_hash: request.hash(),
+        authority: authority.certificate().pin(),
         not_before_ms: issued.not_before_ms,
         not_after_ms: issued.not_after_ms,
         der,

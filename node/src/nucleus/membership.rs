@@ -13,7 +13,7 @@ use orbit_core::wire::control::ControlReply;
 use orbit_core::wire::join::{Enrol, Enrolled, JoinReply};
 use orbit_mesh::key::sha256;
 use orbit_mesh::net::Member;
-use orbit_mesh::pki::{Authority, SigningRequest};
+use orbit_mesh::pki::{Authority, AuthorityCertificate, SigningRequest};
 use std::sync::Arc;
 
 impl Nucleus {
@@ -153,30 +153,21 @@ fn requested(request: &[u8], key: PeerKey) -> Result<SigningRequest, DaemonError
     }
 }
 
-/// Whether a member's certificate is older than the current authority.
-pub(super) fn is_outdated(state: &GridState, record: &NodeRecord) -> bool {
-    let current = state.anchors().iter().find(|anchor| anchor.is_current);
-    let issued_ms = record.certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS;
-    current.is_some_and(|anchor| issued_ms < anchor.created_ms)
-}
-
-/// Authorities nothing depends on any more: no member's certificate and no token that still works.
+/// Authorities nothing depends on any more: no member's certificate, and no token that still works and was made in their
+/// time.
 pub(super) fn retired_anchors(state: &GridState, now_ms: i64) -> Vec<Anchor> {
-    let mut needed_since = i64::MAX;
-    for record in state.nodes() {
-        needed_since = needed_since.min(record.certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS);
-    }
-    for token in state.tokens().filter(|token| token.expires_ms > now_ms) {
-        needed_since = needed_since.min(token.created_ms);
-    }
     let anchors = state.anchors();
-    let ended = |at: usize| anchors.get(at + 1).is_some_and(|next| next.created_ms <= needed_since);
-    anchors
-        .iter()
-        .enumerate()
-        .filter(|(at, anchor)| !anchor.is_current && ended(*at))
-        .map(|(_, anchor)| anchor.clone())
-        .collect()
+    let is_retired = |(at, anchor): &(usize, &Anchor)| {
+        let Some(next) = anchors.get(at + 1) else { return false };
+        let Ok(certificate) = AuthorityCertificate::parse(&anchor.der) else { return false };
+        let pin = certificate.pin();
+        let issued = state.nodes().any(|record| record.certificate.authority == pin);
+        let pinned =
+            state.tokens().any(|token| token.expires_ms > now_ms && token.created_ms <= next.created_ms);
+        !anchor.is_current && !issued && !pinned
+    };
+    // Each links the next to the one before, so they go from the oldest on.
+    anchors.iter().enumerate().take_while(is_retired).map(|(_, anchor)| anchor.clone()).collect()
 }
 
 /// What a stranger or member is told; what went wrong inside is for the log.

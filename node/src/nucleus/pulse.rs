@@ -1,6 +1,6 @@
 //! Heartbeats, from the Nucleus's side: one stream for each star, and what it must know on it as soon as it changes.
 
-use super::{Nucleus, membership};
+use super::Nucleus;
 use crate::daemon::Node;
 use crate::daemon::load::LoadMeter;
 use crate::standalone::error::chain;
@@ -83,7 +83,7 @@ async fn answer(
     told: &mut Option<Update>,
     outgoing: &mut WriteHalf<MeshStream>,
 ) -> io::Result<()> {
-    let update = nucleus.ledger.with(|state| update_for(node, state, id));
+    let update = nucleus.ledger.with(|state| update_for(node, nucleus, state, id));
     // A node that was removed hears nothing more; the mesh cuts it off.
     let update = update.ok_or(io::ErrorKind::ConnectionAborted)?;
     let is_new = told.as_ref() != Some(&update);
@@ -106,7 +106,7 @@ async fn answer(
     Ok(())
 }
 
-fn update_for(node: &Node, state: &GridState, id: NodeId) -> Option<Update> {
+fn update_for(node: &Node, nucleus: &Nucleus, state: &GridState, id: NodeId) -> Option<Update> {
     let record = state.node(id)?;
     Some(Update {
         name: record.name.clone(),
@@ -114,7 +114,7 @@ fn update_for(node: &Node, state: &GridState, id: NodeId) -> Option<Update> {
         anchors: anchors(state),
         revoked: state.revoked().collect(),
         nuclei: nuclei(node, state),
-        renew: membership::is_outdated(state, record),
+        renew: record.certificate.authority != nucleus.authority().certificate().pin(),
     })
 }
 

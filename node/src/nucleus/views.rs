@@ -9,7 +9,7 @@ use crate::api::types::{
 use crate::daemon::Node;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::span;
-use orbit_core::grid::{Constellation, GridState, Liveness, NodeRecord, TokenRecord};
+use orbit_core::grid::{Anchor, Constellation, GridState, Liveness, NodeRecord, TokenRecord};
 use orbit_core::wire::pulse::{Load, Metering};
 use orbit_mesh::net::{Direction, PeerLink};
 use orbit_mesh::pki::AuthorityCertificate;
@@ -251,20 +251,17 @@ pub(crate) fn constellation_view(state: &GridState, constellation: &Constellatio
 
 /// The authorities, oldest first.
 pub(crate) fn authority_views(state: &GridState) -> Vec<AuthorityView> {
-    let anchors = state.anchors();
-    let began = |at: usize| anchors.get(at).map_or(i64::MAX, |anchor| anchor.created_ms);
-    let issued = |record: &NodeRecord| record.certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS;
-    let view = |(at, anchor): (usize, &orbit_core::grid::Anchor)| {
+    let view = |anchor: &Anchor| {
         let certificate = AuthorityCertificate::parse(&anchor.der).ok()?;
-        let members =
-            state.nodes().filter(|record| (began(at)..began(at + 1)).contains(&issued(record))).count();
+        let pin = certificate.pin();
+        let members = state.nodes().filter(|record| record.certificate.authority == pin).count();
         Some(AuthorityView {
-            pin: certificate.pin().iter().map(|byte| format!("{byte:02x}")).collect(),
+            pin: pin.iter().map(|byte| format!("{byte:02x}")).collect(),
             created_ms: anchor.created_ms,
             expires_ms: certificate.not_after_ms(),
             is_current: anchor.is_current,
             members: members as u32,
         })
     };
-    anchors.iter().enumerate().filter_map(view).collect()
+    state.anchors().iter().filter_map(view).collect()
 }

@@ -78,7 +78,13 @@ pub enum RunError {
     /// A star does not do what it is asked.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// A star, or the connection to it, failed.
+    /// The connection to a star broke, or it ended.
+    #[error("the connection to {endpoint} broke off")]
+    Gone {
+        /// What was looked at.
+        endpoint: String,
+    },
+    /// A star, or the way to it, failed.
     #[error("cannot look at {endpoint}")]
     Star {
         /// What was looked at.

@@ -12,6 +12,7 @@ use orbit_core::filter::KeepAll;
 use orbit_core::system::{OrbitSystem, ScanOptions, SystemError};
 use orbit_core::{Listing, RelPath};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -170,6 +171,12 @@ impl Site {
     }
 }
 
+/// Whether the other end of a stream is no more.
+fn has_ended(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 impl RunError {
     /// Why a star gave nothing, as whoever named `endpoint` understands it.
     pub fn of_star(endpoint: String, error: RemoteError) -> Self {
@@ -181,6 +188,7 @@ impl RunError {
             // Of the way there, this machine's daemon says more than the stream can.
             RemoteError::Link(source) => match source.downcast::<ClientError>() {
                 Ok(error) => Self::Grid(error),
+                Err(source) if has_ended(&source) => Self::Gone { endpoint },
                 Err(source) => Self::Star { endpoint, source: RemoteError::Link(source) },
             },
             source => Self::Star { endpoint, source },

@@ -24,6 +24,7 @@ fn node(number: u8) -> NodeRecord {
         certificate: CertificateRecord {
             serial: Serial::from_bytes([number; 16]),
             request_hash: [number; 32],
+            authority: [8; 32],
             der: vec![1, 2, 3],
             not_before_ms: 1,
             not_after_ms: 2,

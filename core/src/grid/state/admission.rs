@@ -1,6 +1,6 @@
 //! Who may become a member, and with which certificate.
 
-use super::bounds::{self, SUPERSEDED_MAX, out_of_range};
+use super::bounds::{self, SUPERSEDED_MAX, is_over, out_of_range};
 use super::{GridState, names};
 use crate::grid::record::{CertificateRecord, Change, NodeRecord, Profile, Role, TokenRecord};
 use crate::grid::refusal::Refusal;
@@ -152,14 +152,14 @@ impl GridState {
         // The new one begins when it was issued: what has ended by then is of no use to anybody.
         let now_ms = certificate.not_before_ms;
         let (ended, valid): (Vec<_>, Vec<_>) =
-            self.superseded_of(member.key).partition(|(_, until_ms)| *until_ms <= now_ms);
+            self.superseded_of(member.key).partition(|(_, until_ms)| is_over(*until_ms, now_ms));
         if valid.len() >= SUPERSEDED_MAX {
             return Err(Refusal::TooMany { retry_after_s: 86_400 });
         }
         let mut changes: Vec<_> =
             ended.into_iter().map(|(serial, _)| Change::SupersededForgotten(serial)).collect();
         let old = &member.certificate;
-        if old.not_after_ms > now_ms {
+        if !is_over(old.not_after_ms, now_ms) {
             changes.push(Change::Superseded {
                 serial: old.serial,
                 key: member.key,

@@ -38,6 +38,12 @@ pub const WORD_LEN_MAX: usize = 128;
 /// A day, milliseconds.
 pub(super) const DAY_MS: i64 = 86_400_000;
 
+/// Whether what ended at `until_ms` is over for everybody: clocks of members may be behind, and one that is would take
+/// a certificate for valid whose revocation it has been told to forget.
+pub(super) const fn is_over(until_ms: i64, now_ms: i64) -> bool {
+    until_ms.saturating_add(DAY_MS) <= now_ms
+}
+
 pub(super) fn out_of_range(what: &str, allowed: impl Into<String>) -> Refusal {
     Refusal::OutOfRange { what: what.to_owned(), allowed: allowed.into() }
 }

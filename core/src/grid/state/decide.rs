@@ -1,7 +1,7 @@
 //! [`GridState::decide`]: what a command changes.
 
 use super::admission::unknown;
-use super::bounds::{self, DAY_MS, out_of_range};
+use super::bounds::{self, is_over, out_of_range};
 use super::{GridState, names};
 use crate::grid::command::Command;
 use crate::grid::record::{
@@ -181,11 +181,11 @@ impl GridState {
         if kept.len() < self.anchors.len() {
             changes.push(Change::Anchors(kept));
         }
-        let is_old = |token: &&TokenRecord| token.expires_ms.saturating_add(DAY_MS) <= now_ms;
+        let is_old = |token: &&TokenRecord| is_over(token.expires_ms, now_ms);
         changes.extend(self.tokens.values().filter(is_old).map(|token| Change::TokenRemoved(token.id)));
-        let expired = self.revoked.iter().filter(|(_, ended)| ended.until_ms <= now_ms);
+        let expired = self.revoked.iter().filter(|(_, ended)| is_over(ended.until_ms, now_ms));
         changes.extend(expired.map(|(serial, _)| Change::RevocationForgotten(*serial)));
-        let expired = self.superseded.iter().filter(|(_, ended)| ended.until_ms <= now_ms);
+        let expired = self.superseded.iter().filter(|(_, ended)| is_over(ended.until_ms, now_ms));
         changes.extend(expired.map(|(serial, _)| Change::SupersededForgotten(*serial)));
         Ok(changes)
     }
