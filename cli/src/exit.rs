@@ -130,6 +130,7 @@ fn of_run(error: &RunError) -> Exit {
         },
         RunError::Grid(error) => of_code(error.code()),
         RunError::Refused(refusal) => of_refusal(refusal),
+        RunError::Gone { .. } => Exit::Unreachable,
         RunError::Star { source, .. } => of_remote(source),
         RunError::Stale { .. } => Exit::Stale,
         RunError::Interrupted | RunError::NotDurable { .. } => Exit::Partial,

@@ -102,7 +102,7 @@ fn of_run(error: &RunError) -> Option<String> {
         }
         RunError::Grid(error) => return error.hint(),
         RunError::Refused(refusal) => return refusal.hint(),
-        RunError::Star { source: RemoteError::Link(_), .. } => {
+        RunError::Gone { .. } | RunError::Star { source: RemoteError::Link(_), .. } => {
             "see whether the node is well: orbit node ls; then run the same command again".to_owned()
         }
         RunError::Interrupted => "run the same command again".to_owned(),

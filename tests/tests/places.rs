@@ -238,12 +238,12 @@ fn a_lost_star_is_not_many_bad_files() {
         let walk = WalkRules::default();
         let hashed =
             standalone::hash(&asker.context(), &failing(), &walk, ChunkDetail::RootOnly, &mut |_| {});
-        assert!(matches!(hashed, Err(RunError::Star { .. })), "{left}: {hashed:?}");
+        assert!(matches!(hashed, Err(RunError::Gone { .. })), "{left}: {hashed:?}");
         assert_eq!(asker.faults(), [""; 0], "{left}");
         if left == 0 {
             let found =
                 standalone::dedup(&asker.context(), &[failing()], &DedupOptions::default(), &mut |_| {});
-            assert!(matches!(found, Err(RunError::Star { .. })), "{found:?}");
+            assert!(matches!(found, Err(RunError::Gone { .. })), "{found:?}");
         }
     }
 }

@@ -111,6 +111,7 @@ fn what_people_read_of_a_grid() {
         shown(RunError::of_star("nas3:/srv".into(), RemoteError::Link(api(&away).into_io()))),
         shown(RunError::of_star("nas2:/etc".into(), RemoteError::Refused(jail))),
         shown(RunError::of_star("nas2:/srv".into(), broken)),
+        shown(RunError::of_star("nas2:/srv".into(), RemoteError::Link(io::ErrorKind::TimedOut.into()))),
     ];
     insta::assert_snapshot!(errors.concat());
 }
