@@ -47,7 +47,7 @@
 //! | `metering` | node (16 bytes) | body: CBOR of [`Metering`](orbit_core::wire::pulse::Metering) | none: counters |
 //!
 //! Kinds of `grid`: 0 header, 1 authorities, 2 member (node id), 3 token (token id), 4 constellation (name),
-//! 5 revocation (serial).
+//! 5 revocation (serial), 6 older certificate that is still valid (serial).
 //!
 //! A file identity is `0` dev u64, `8` ino u64, `16` size u64, `24` mtime, `36` ctime; 48 bytes.
 //!
