@@ -24,8 +24,8 @@ mod stream;
 
 use allowed::AllowedPaths;
 use cache::SharedCache;
-pub use counters::Ends;
 use counters::Counters;
+pub use counters::Ends;
 use orbit_core::grid::{Fence, Refusal};
 use orbit_core::wire::pulse::Metering;
 use std::path::PathBuf;

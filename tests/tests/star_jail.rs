@@ -64,7 +64,12 @@ impl Guard {
         let mut hashes: BTreeSet<ContentHash> = [1, 10, SECRET.len() as u64].map(hash).into();
         let root = local.chunk(&path("canary-file"), ChunkDetail::RootOnly, &mut |_| ()).expect("hashes");
         hashes.insert(root);
-        Self { inodes: inodes.map(|m| (m.dev(), m.ino())).collect(), hashes, names_tell: true, seen: AtomicU64::new(0) }
+        Self {
+            inodes: inodes.map(|m| (m.dev(), m.ino())).collect(),
+            hashes,
+            names_tell: true,
+            seen: AtomicU64::new(0),
+        }
     }
 
     fn metadata(&self, metadata: &Metadata, how: &dyn std::fmt::Debug) {
@@ -99,7 +104,9 @@ impl Guard {
             }
             Reply::Metadata(metadata) => self.metadata(metadata, how),
             // The text of a link is the link's own, wherever it leads.
-            Reply::Bytes(bytes) if !bytes.starts_with(b"/") && !bytes.starts_with(b"..") => self.bytes(bytes, how),
+            Reply::Bytes(bytes) if !bytes.starts_with(b"/") && !bytes.starts_with(b"..") => {
+                self.bytes(bytes, how)
+            }
             Reply::Hash(hash) => self.hash(hash, how),
             Reply::Chunks(chunks) => chunks.iter().for_each(|chunk| self.hash(&chunk.hash, how)),
             Reply::Xattrs(pairs) => pairs.iter().for_each(|(_, value)| self.bytes(&value.0, how)),
@@ -181,21 +188,91 @@ fn local(root: &Path) -> orbit_node::local::system::LocalSystem {
 fn hostile_paths(prison: &Prison) -> Vec<Vec<u8>> {
     let outside = prison.outside.as_os_str().as_bytes().to_vec();
     let mut paths: Vec<Vec<u8>> = [
-        "..", "../", "../..", "../../", "../outside", "../outside/canary-file", "./../outside", "././..", ".", "./", "./.",
-        "real/..", "real/../..", "real/../../outside", "real/../../outside/canary-file", "real/deep/../../..",
-        "real/deep/../../../outside/canary-dir/canary-file", "real/./file", "real//file", "//", "///", "/", "//etc/passwd",
-        "/etc/passwd", "/..", "/../etc/passwd", "real/", "real//", "file/", "file/.", "file/..", "file/../real/file",
-        "/proc/self/root", "/proc/self/root/etc/passwd", "/proc/self/cwd", "/proc/self/fd/0", "/dev/zero", "/dev/mem",
-        "proc/self/root", "...", ".../...", "..real", "real..", "~", "~root/.ssh", "$HOME", "`id`", "*", "%2e%2e/outside",
-        "..%2foutside", "..\\outside", "\\..\\..", "C:\\", "real/deep/deeper/file/more", "fifo", "fifo/", "fifo/x",
-        "\u{2025}/outside", "\u{ff0e}\u{ff0e}/outside", "..\u{200b}/outside", "-rf", "\n", "\r\n../outside", " ", " ..", ".. ",
-        ".orbit-stage", ".orbit-trash", ".orbit-stage/../..",
+        "..",
+        "../",
+        "../..",
+        "../../",
+        "../outside",
+        "../outside/canary-file",
+        "./../outside",
+        "././..",
+        ".",
+        "./",
+        "./.",
+        "real/..",
+        "real/../..",
+        "real/../../outside",
+        "real/../../outside/canary-file",
+        "real/deep/../../..",
+        "real/deep/../../../outside/canary-dir/canary-file",
+        "real/./file",
+        "real//file",
+        "//",
+        "///",
+        "/",
+        "//etc/passwd",
+        "/etc/passwd",
+        "/..",
+        "/../etc/passwd",
+        "real/",
+        "real//",
+        "file/",
+        "file/.",
+        "file/..",
+        "file/../real/file",
+        "/proc/self/root",
+        "/proc/self/root/etc/passwd",
+        "/proc/self/cwd",
+        "/proc/self/fd/0",
+        "/dev/zero",
+        "/dev/mem",
+        "proc/self/root",
+        "...",
+        ".../...",
+        "..real",
+        "real..",
+        "~",
+        "~root/.ssh",
+        "$HOME",
+        "`id`",
+        "*",
+        "%2e%2e/outside",
+        "..%2foutside",
+        "..\\outside",
+        "\\..\\..",
+        "C:\\",
+        "real/deep/deeper/file/more",
+        "fifo",
+        "fifo/",
+        "fifo/x",
+        "\u{2025}/outside",
+        "\u{ff0e}\u{ff0e}/outside",
+        "..\u{200b}/outside",
+        "-rf",
+        "\n",
+        "\r\n../outside",
+        " ",
+        " ..",
+        ".. ",
+        ".orbit-stage",
+        ".orbit-trash",
+        ".orbit-stage/../..",
     ]
     .iter()
     .map(|path| path.as_bytes().to_vec())
     .collect();
     for link in LINKS.iter().map(|(name, _)| *name).chain(["absolute", "to-file", "real/back"]) {
-        for rest in ["", "/", "/.", "/..", "/canary-file", "/canary-dir", "/canary-dir/canary-file", "/outside/canary-file", "//x"] {
+        for rest in [
+            "",
+            "/",
+            "/.",
+            "/..",
+            "/canary-file",
+            "/canary-dir",
+            "/canary-dir/canary-file",
+            "/outside/canary-file",
+            "//x",
+        ] {
             paths.push(format!("{link}{rest}").into_bytes());
         }
     }
@@ -278,7 +355,8 @@ fn hostile_paths_in_calls_lead_nowhere() {
     for path in &paths {
         for call in calls(path) {
             let begun = Instant::now();
-            let replies = asker.ask(&call).unwrap_or_else(|error| panic!("{call:?} ended the session: {error}"));
+            let replies =
+                asker.ask(&call).unwrap_or_else(|error| panic!("{call:?} ended the session: {error}"));
             assert!(begun.elapsed() < CALL_MAX, "{call:?} took {:?}", begun.elapsed());
             for reply in &replies {
                 prison.guard.reply(reply, &(&call, reply));
@@ -427,7 +505,9 @@ fn ask_everything(prison: &Prison, system: &dyn OrbitSystem, link: &Link, child:
         if let Ok(hash) = system.hash_range(&at, ByteRange::first(SECRET.len() as u64)) {
             guard.hash(&hash, &how("hash"));
         }
-        if let Ok(root) = system.chunk(&at, ChunkDetail::Chunks, &mut |chunk| guard.hash(&chunk.hash, &how("chunk"))) {
+        if let Ok(root) =
+            system.chunk(&at, ChunkDetail::Chunks, &mut |chunk| guard.hash(&chunk.hash, &how("chunk")))
+        {
             guard.hash(&root, &how("chunk"));
         }
         if let Ok(xattrs) = system.xattrs(&at) {
@@ -495,7 +575,10 @@ fn a_file_swapped_for_a_link_or_a_pipe_during_a_call_gains_nothing_and_hangs_nob
             assert!(begun.elapsed() < CALL_MAX, "it hung");
             rounds += 1;
         });
-        say(&format!("jail: {swaps} swaps of a file for {what} while {rounds} rounds ran; {} worked, {} did not", did[1], did[0]));
+        say(&format!(
+            "jail: {swaps} swaps of a file for {what} while {rounds} rounds ran; {} worked, {} did not",
+            did[1], did[0]
+        ));
         assert!(did[0] > 0 && did[1] > 0, "the race was not run: {did:?}");
     }
 }
@@ -548,7 +631,11 @@ fn pipes_sockets_and_devices_are_described_and_never_opened() {
         for call in calls(name.as_bytes()) {
             let reads = matches!(
                 call,
-                Call::ReadHeader { .. } | Call::HashRange { .. } | Call::Chunk { .. } | Call::Open { .. } | Call::Read { .. }
+                Call::ReadHeader { .. }
+                    | Call::HashRange { .. }
+                    | Call::Chunk { .. }
+                    | Call::Open { .. }
+                    | Call::Read { .. }
             );
             let replies = asker.ask(&call).expect("answers");
             let is_refused = matches!(&replies[..], [Reply::Failed(_)]);
@@ -556,7 +643,10 @@ fn pipes_sockets_and_devices_are_described_and_never_opened() {
             asked += 1;
         }
     }
-    say(&format!("jail: {asked} calls on pipes, sockets and devices in {:?}: none opened, none hung", begun.elapsed()));
+    say(&format!(
+        "jail: {asked} calls on pipes, sockets and devices in {:?}: none opened, none hung",
+        begun.elapsed()
+    ));
 }
 
 #[test]

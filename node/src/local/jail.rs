@@ -84,7 +84,10 @@ impl Jail {
     pub fn open_parent<'p>(&self, path: &'p RelPath) -> Result<(OwnedFd, &'p [u8]), SystemError> {
         let bytes = path.as_bytes();
         let Some(name) = path.name() else {
-            return Err(SystemError::WrongKind { path: path.clone(), wanted: "a name below the root".into() });
+            return Err(SystemError::WrongKind {
+                path: path.clone(),
+                wanted: "a name below the root".into(),
+            });
         };
         let parent = &bytes[..bytes.len() - name.len()];
         let parent = parent.strip_suffix(b"/").unwrap_or(parent);

@@ -27,7 +27,10 @@ impl RemoteFile {
     fn ask(&self, call: &Call) -> io::Result<Reply> {
         let mut held = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut session) = held.take() else {
-            return Err(io::Error::new(io::ErrorKind::ConnectionReset, "the connection to the star broke before"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the connection to the star broke before",
+            ));
         };
         match session.ask(call).map_err(RemoteError::into_io)? {
             Reply::Failed(error) => {

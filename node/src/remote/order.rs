@@ -78,7 +78,9 @@ impl Order {
 
     /// Does not want `directory`, which has not been descended into and is not due.
     pub fn leave(&mut self, directory: &RelPath) {
-        while let Some(path) = self.pruned.range(directory..).next().filter(|path| path.starts_with(directory)) {
+        while let Some(path) =
+            self.pruned.range(directory..).next().filter(|path| path.starts_with(directory))
+        {
             let path = path.clone();
             self.pruned.remove(&path);
         }

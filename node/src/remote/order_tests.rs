@@ -57,7 +57,10 @@ fn what_is_left_out_repeated_or_invented_is_noticed() {
     for wrong in ["", "a.b", "b", "a/x", "nowhere", "z"] {
         let mut order = begun();
         let fault = order.arrive(&path(wrong)).expect_err("out of order");
-        assert!(matches!(fault, ProtocolFault::Order { expected: Some(due), .. } if due == path("a")), "{wrong}");
+        assert!(
+            matches!(fault, ProtocolFault::Order { expected: Some(due), .. } if due == path("a")),
+            "{wrong}"
+        );
         assert_eq!(order.take_due(), Some(path("a")));
         assert_eq!(order.take_due(), Some(path("a.b")));
         assert_eq!(order.take_due(), Some(path("b")));

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn what_is_no_pack_is_refused() {
         let mut unpacker = Unpacker::new().expect("memory");
-        let bomb = Packer::new().and_then(|mut packer| packer.compress(&vec![0; 64 << 20])).expect("compresses");
+        let bomb =
+            Packer::new().and_then(|mut packer| packer.compress(&vec![0; 64 << 20])).expect("compresses");
         assert!(matches!(unpacker.decompress(&bomb), Err(PackFault::TooLong { .. })));
         let mut lying = bomb.clone();
         lying[..4].copy_from_slice(&1000_u32.to_le_bytes());

@@ -7,8 +7,8 @@
 //! in the order: a listing that merely ends would look like a tree that ends there.
 
 use super::error::{ProtocolFault, RemoteError};
-use super::order::Order;
 use super::gather::{Gather, Outcome};
+use super::order::Order;
 use super::session::{Session, to_error};
 use super::system::{RemoteSystem, Sessions};
 use orbit_core::filter::{PathFilter, is_reserved};

@@ -69,7 +69,8 @@ impl Session {
         }
         self.frame.clear();
         // The length is only a claim: memory grows with what really comes.
-        let read = (&mut self.stream).take(len.into()).read_to_end(&mut self.frame).map_err(RemoteError::Link)?;
+        let read =
+            (&mut self.stream).take(len.into()).read_to_end(&mut self.frame).map_err(RemoteError::Link)?;
         if read < len as usize {
             return Err(RemoteError::Link(io::ErrorKind::UnexpectedEof.into()));
         }

@@ -234,7 +234,11 @@ pub fn browse(link: &dyn StarLink, path: Vec<u8>) -> Result<Browsed, RemoteError
         let names = opened.ways.into_iter().map(|name| name.0);
         let is_name = |name: &Vec<u8>| RelPath::root().join(name).is_ok();
         let names: Vec<Vec<u8>> = names.collect();
-        return if names.iter().all(is_name) { Ok(Browsed::Ways(names)) } else { Err(ProtocolFault::Path.into()) };
+        return if names.iter().all(is_name) {
+            Ok(Browsed::Ways(names))
+        } else {
+            Err(ProtocolFault::Path.into())
+        };
     }
     let start = RelPath::new(opened.start).map_err(|_| ProtocolFault::Path)?;
     let failed = |error| match to_error(error) {

@@ -108,7 +108,11 @@ impl Allowed {
         }
         let jail = Jail::open(&self.path).map(Arc::new).map_err(|error| Refusal::Failed {
             node: node.to_owned(),
-            message: format!("the allowed path {} cannot be opened: {}", shown_path(&self.path), plain(&error)),
+            message: format!(
+                "the allowed path {} cannot be opened: {}",
+                shown_path(&self.path),
+                plain(&error)
+            ),
         })?;
         *held = Some(Arc::clone(&jail));
         Ok(jail)
@@ -132,9 +136,9 @@ fn enter(jail: &Arc<Jail>, path: &RelPath) -> Result<Place, SystemError> {
         return Ok(Place::Inside { jail: Arc::new(jail.below(path)?), start: RelPath::root() });
     }
     let name = path.name().unwrap_or_default();
-    let start = RelPath::root().join(name).map_err(|error| {
-        SystemError::io("open", path)(io::Error::new(io::ErrorKind::InvalidInput, error))
-    })?;
+    let start = RelPath::root()
+        .join(name)
+        .map_err(|error| SystemError::io("open", path)(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let above = path.parent().unwrap_or_default();
     Ok(Place::Inside { jail: Arc::new(jail.below(&above)?), start })
 }

@@ -69,16 +69,22 @@ fn components_are_compared_and_not_letters() {
     assert!(has(find(&paths, text.replace("/data", "//data///")), b"sub"));
     assert!(has(find(&paths, format!("{text}/sub")), b"file"));
     assert!(matches!(find(&paths, format!("{text}2")), Err(NoPlace::Refused(_))));
-    let Ok(Place::Inside { jail, start }) = find(&paths, format!("{text}/sub/file")) else { panic!("a file") };
+    let Ok(Place::Inside { jail, start }) = find(&paths, format!("{text}/sub/file")) else {
+        panic!("a file")
+    };
     assert_eq!((start.as_bytes(), jail.root_path()), (&b"file"[..], &*data.join("sub")));
-    assert!(matches!(find(&paths, format!("{text}/missing")), Err(NoPlace::Failed(error)) if error.is_not_found()));
+    assert!(
+        matches!(find(&paths, format!("{text}/missing")), Err(NoPlace::Failed(error)) if error.is_not_found())
+    );
 }
 
 #[test]
 fn above_the_allowed_paths_there_are_only_ways() {
     let paths = allowed(&[Path::new("/srv/a/b"), Path::new("/srv/c"), Path::new("/media")]);
     let ways = |path: &str| match find(&paths, path) {
-        Ok(Place::Above(ways)) => ways.into_iter().map(|way| String::from_utf8_lossy(&way).into_owned()).collect(),
+        Ok(Place::Above(ways)) => {
+            ways.into_iter().map(|way| String::from_utf8_lossy(&way).into_owned()).collect()
+        }
         Ok(place) => panic!("{place:?}"),
         Err(_) => Vec::new(),
     };

@@ -165,7 +165,9 @@ impl Job {
             NoAnswer::Refused(Refusal::OutsideJail {
                 node: self.shared.name(),
                 path: display_name(&bytes[..bytes.len().min(4_096)]).into_owned(),
-                allowed: vec![display_name(self.scene.jail.root_path().as_os_str().as_encoded_bytes()).into_owned()],
+                allowed: vec![
+                    display_name(self.scene.jail.root_path().as_os_str().as_encoded_bytes()).into_owned(),
+                ],
             })
         })
     }
@@ -185,7 +187,8 @@ impl Job {
     }
 
     fn list(&self, system: &LocalSystem, path: RelPath) -> Result<Reply, NoAnswer> {
-        let options = ScanOptions { start: path, filter: Arc::new(KeepAll), one_file_system: false, threads: 0 };
+        let options =
+            ScanOptions { start: path, filter: Arc::new(KeepAll), one_file_system: false, threads: 0 };
         let mut scan = system.scan(&options)?;
         match scan.next() {
             Some(Ok(listing)) => {

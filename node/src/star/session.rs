@@ -1,10 +1,10 @@
 //! One session: who reads, who drives, who writes.
 
+use super::Shared;
 use super::allowed::{NoPlace, Place};
 use super::answer::{Asked, Job, Scene};
 use super::counters::End;
 use super::frames::{SendFault, read_frame, write_all};
-use super::Shared;
 use orbit_core::RelPath;
 use orbit_core::grid::Refusal;
 use orbit_core::wire::codec::encode_frame;
@@ -188,7 +188,8 @@ impl Driver<'_> {
             shared: Arc::clone(&shared),
         };
         let job = async {
-            let heavy = if is_heavy(&call) { Some(Arc::clone(&shared.heavy).acquire_owned().await) } else { None };
+            let heavy =
+                if is_heavy(&call) { Some(Arc::clone(&shared.heavy).acquire_owned().await) } else { None };
             // The permit goes with the thread: it may outlive this future.
             spawn_blocking(move || (job.run(&call), heavy).0).await
         };

@@ -5,8 +5,8 @@ use super::session::Replies;
 use crate::remote::pack::Packer;
 use orbit_core::system::{Scan, SystemError};
 use orbit_core::wire::listing::ListingPacker;
-use orbit_core::{Listing, RelPath};
 use orbit_core::wire::system::{Reply, WireSystemError};
+use orbit_core::{Listing, RelPath};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -45,11 +45,7 @@ pub(super) fn send(
 }
 
 /// Sends one directory.
-pub(super) fn send_one(
-    listing: &Listing,
-    replies: &Replies,
-    entries: &AtomicU64,
-) -> Result<(), NoAnswer> {
+pub(super) fn send_one(listing: &Listing, replies: &Replies, entries: &AtomicU64) -> Result<(), NoAnswer> {
     entries.fetch_add(listing.len() as u64, Relaxed);
     let mut packing = Packing::new(replies)?;
     packing.add(listing)?;
@@ -86,7 +82,8 @@ impl<'r> Packing<'r> {
             return Ok(());
         }
         let pack = self.packer.finish();
-        let packed = self.zstd.compress(&pack).map_err(SystemError::io("compress listings of", &RelPath::root()))?;
+        let packed =
+            self.zstd.compress(&pack).map_err(SystemError::io("compress listings of", &RelPath::root()))?;
         self.replies.send(&Reply::Listings(packed))?;
         self.sent = Some(Instant::now());
         Ok(())

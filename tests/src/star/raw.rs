@@ -39,7 +39,9 @@ impl Asker {
     /// If that is refused.
     pub fn inside(link: &Link, path: &[u8]) -> Self {
         match Self::open(link, path, false) {
-            (asker, Reply::Opened(Opened { start, ways, .. })) if start.is_empty() && ways.is_empty() => asker,
+            (asker, Reply::Opened(Opened { start, ways, .. })) if start.is_empty() && ways.is_empty() => {
+                asker
+            }
             (_, reply) => panic!("{} was not opened: {reply:?}", String::from_utf8_lossy(path)),
         }
     }
@@ -49,7 +51,8 @@ impl Asker {
     /// # Panics
     /// If none comes.
     pub fn begin(&mut self, path: &[u8], browse: bool) -> Reply {
-        self.say(&encode(&Opening { fence: Fence::default(), path: path.to_vec(), browse })).expect("it is heard");
+        self.say(&encode(&Opening { fence: Fence::default(), path: path.to_vec(), browse }))
+            .expect("it is heard");
         self.hear().expect("an opening is answered")
     }
 

@@ -150,7 +150,10 @@ impl Lister {
             .read_to_end(&mut rules)
             .map_err(SystemError::io("read", &rule_path))?;
         if rules.len() as u64 > RULE_BYTES_MAX {
-            return Err(SystemError::WrongKind { path: rule_path, wanted: "a rule file of at most 1 MiB".into() });
+            return Err(SystemError::WrongKind {
+                path: rule_path,
+                wanted: "a rule file of at most 1 MiB".into(),
+            });
         }
         self.filter.learn(path, &rules);
         Ok(())

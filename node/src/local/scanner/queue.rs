@@ -186,7 +186,9 @@ impl Queue {
     /// Forgets everything at and below `directory`.
     pub fn prune(&mut self, directory: &RelPath) {
         // Where the walk is in the middle of `directory`, something below may have been pruned on its own before.
-        while let Some(path) = self.pruned.range(directory..).next().filter(|path| path.starts_with(directory)) {
+        while let Some(path) =
+            self.pruned.range(directory..).next().filter(|path| path.starts_with(directory))
+        {
             let path = path.clone();
             self.pruned.remove(&path);
         }

@@ -186,9 +186,7 @@ fn hashing_that_nobody_waits_for_any_more_is_given_up() {
     let stop = Arc::new(AtomicBool::new(true));
     let memory = Arc::new(Memory::default());
     let system = system(root.path()).with_cache(memory.clone()).with_stop(Arc::clone(&stop));
-    let is_given_up = |result: Result<ContentHash, SystemError>| {
-        matches!(result, Err(SystemError::Io { source, .. }) if source.kind() == std::io::ErrorKind::Interrupted)
-    };
+    let is_given_up = |result: Result<ContentHash, SystemError>| matches!(result, Err(SystemError::Io { source, .. }) if source.kind() == std::io::ErrorKind::Interrupted);
     assert!(is_given_up(system.hash_range(&path("file"), ByteRange::first(4 << 20))));
     assert!(is_given_up(system.chunk(&path("file"), ChunkDetail::RootOnly, &mut |_| {})));
     assert_eq!(memory.stored.load(Ordering::Relaxed), 0);

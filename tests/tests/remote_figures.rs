@@ -1,0 +1,145 @@
+//! What it costs to ask a star instead of the own disk: time and bytes on the wire.
+//!
+//! `cargo test --release -p orbit-tests --test remote_figures` prints the figures; without `--release` they are of a small tree
+//! and mean little. `ORBIT_FIGURES_FILES` sets another number of files.
+#![cfg(target_os = "linux")]
+
+use orbit_core::filter::KeepAll;
+use orbit_core::system::{ChunkDetail, OrbitSystem, ScanOptions};
+use orbit_core::{ByteRange, RelPath};
+use orbit_node::local::jail::Jail;
+use orbit_node::local::system::LocalSystem;
+use orbit_tests::random::Random;
+use orbit_tests::report::say;
+use orbit_tests::star::Star;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const IS_FAST: bool = !cfg!(debug_assertions);
+
+/// Directories of 100 files of a few bytes, with names as people and programs give them, touched over some years.
+fn plant(root: &Path, files: usize) {
+    const STEMS: [&str; 8] = ["IMG_", "report-", "index", "lib", "data.", "backup-2026-", "mod_", "Notes "];
+    const ENDS: [&str; 6] = [".jpg", ".txt", ".rs", ".o", ".json", ""];
+    let mut random = Random::new(7);
+    let threads = 2;
+    let parts: Vec<Random> = (0..threads).map(|_| Random::new(random.next_u64())).collect();
+    std::thread::scope(|scope| {
+        for (part, mut random) in parts.into_iter().enumerate() {
+            scope.spawn(move || {
+                for directory in (part..files.div_ceil(100)).step_by(threads) {
+                    let above = root.join(format!("area-{}/project {}", directory % 17, directory / 100));
+                    let directory = above.join(format!("{:03x}", directory));
+                    std::fs::create_dir_all(&directory).expect("makes a directory");
+                    for number in 0..100 {
+                        let (stem, end) = (random.pick(&STEMS), random.pick(&ENDS));
+                        let name = format!("{stem}{:05}{end}", number * 37 + random.below(30));
+                        let file = File::create(directory.join(name)).expect("makes a file");
+                        let bits = random.between(1, 10);
+                        let len = random.below(1 << bits);
+                        file.set_len(len).expect("sets its length");
+                        let time =
+                            Duration::from_nanos(random.between(1_500_000_000 << 30, 1_760_000_000 << 30));
+                        file.set_modified(std::time::UNIX_EPOCH + time).expect("sets a time");
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn local(root: &Path) -> LocalSystem {
+    LocalSystem::new(Arc::new(Jail::open(root).expect("opens")))
+}
+
+fn walk(system: &dyn OrbitSystem) -> (usize, Duration) {
+    let options =
+        ScanOptions { start: RelPath::root(), filter: Arc::new(KeepAll), one_file_system: true, threads: 2 };
+    let begun = Instant::now();
+    let mut scan = system.scan(&options).expect("starts");
+    let mut entries = 0;
+    while let Some(next) = scan.next() {
+        entries += next.expect("reads").len();
+    }
+    (entries, begun.elapsed())
+}
+
+#[test]
+fn a_remote_scan_against_a_local_one() {
+    let files = std::env::var("ORBIT_FIGURES_FILES").ok().and_then(|files| files.parse().ok());
+    let files = files.unwrap_or(if IS_FAST { 1_000_000 } else { 20_000 });
+    let root = tempfile::Builder::new().prefix("orbit-figures-").tempdir().expect("makes a directory");
+    plant(root.path(), files);
+    let star = Star::allowing(&[root.path()]);
+    let (remote, _) = star.open(root.path()).expect("opens");
+    let local = local(root.path());
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    walk(&local);
+    let rounds = if IS_FAST { 5 } else { 1 };
+    let mut bytes = 0;
+    for _ in 0..rounds {
+        let before = star.traffic.received() + star.traffic.sent();
+        let (entries, took) = walk(&remote);
+        bytes = star.traffic.received() + star.traffic.sent() - before;
+        there.push(took);
+        let (same, took) = walk(&local);
+        here.push(took);
+        assert_eq!(entries, same);
+        assert!(entries >= files);
+    }
+    let (entries, _) = walk(&local);
+    here.sort();
+    there.sort();
+    let (here, there) = (here[rounds / 2], there[rounds / 2]);
+    let ratio = there.as_secs_f64() / here.as_secs_f64();
+    let each = bytes as f64 / entries as f64;
+    say(&format!(
+        "figures: scan of {entries} entries: local {here:.3?}, remote {there:.3?}, ratio {ratio:.2} (bar 1.3); {each:.1} \
+         bytes an entry on the wire (bar 20)"
+    ));
+    assert!(each < 20.0, "{each:.1} bytes an entry");
+    assert!(!IS_FAST || ratio < 1.3, "{ratio:.2} times as long");
+}
+
+#[test]
+fn a_remote_hash_sends_next_to_nothing() {
+    let root = tempfile::Builder::new().prefix("orbit-figures-").tempdir().expect("makes a directory");
+    let len: u64 = if IS_FAST { 4 << 30 } else { 64 << 20 };
+    let file = File::create(root.path().join("image")).expect("makes a file");
+    let mut block = Random::new(9).bytes(8 << 20);
+    for number in 0..len / block.len() as u64 {
+        block.iter_mut().step_by(4099).for_each(|byte| *byte = byte.wrapping_add(number as u8 | 1));
+        file.write_all_at(&block, number * block.len() as u64).expect("writes");
+    }
+    let star = Star::allowing(&[root.path()]);
+    let (remote, _) = star.open(root.path()).expect("opens");
+    let path = RelPath::new("image").expect("a path");
+    let traffic = || star.traffic.received() + star.traffic.sent();
+    let measure = |what: &str, hash: &mut dyn FnMut() -> String| {
+        let (before, begun) = (traffic(), Instant::now());
+        let hash = hash();
+        let (bytes, took) = (traffic() - before, begun.elapsed());
+        say(&format!(
+            "figures: {what} of {} MB: {took:.2?}, {bytes} bytes on the wire ({})",
+            len >> 20,
+            &hash[..8]
+        ));
+        bytes
+    };
+    let all = measure("chunks", &mut || {
+        let mut sum = 0;
+        let root = remote.chunk(&path, ChunkDetail::Chunks, &mut |chunk| sum += u64::from(chunk.len));
+        assert_eq!(sum, len);
+        root.expect("hashes").to_string()
+    });
+    let root_only = measure("root only", &mut || {
+        remote.chunk(&path, ChunkDetail::RootOnly, &mut |_| ()).expect("hashes").to_string()
+    });
+    let range = measure("whole range", &mut || {
+        remote.hash_range(&path, ByteRange::first(len)).expect("hashes").to_string()
+    });
+    assert!(all < len / 100 && root_only < 1000 && range < 1000);
+}
