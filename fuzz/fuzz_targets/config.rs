@@ -1,4 +1,4 @@
-//! See `orbit_fuzz::check`.
+//! See `orbit_fuzz::check::node`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| orbit_fuzz::check::config(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| orbit_fuzz::check::node::config(bytes));

@@ -1,5 +1,8 @@
 //! One function a target. Each takes any bytes and panics when something is wrong that no input may bring about.
 
+#[cfg(feature = "node")]
+pub mod node;
+
 use crate::seed::{GRID, NOW, peer};
 use orbit_core::endpoint::Endpoint;
 use orbit_core::grid::JoinToken;
@@ -127,20 +130,6 @@ pub fn endpoint(bytes: &[u8]) {
             assert_eq!([node.as_bytes(), b":", &path].concat(), bytes);
             assert!(!node.is_empty() && !node.contains('/'));
         }
-    }
-}
-
-/// The text of a `star.toml`.
-#[cfg(feature = "node")]
-pub fn config(bytes: &[u8]) {
-    use orbit_node::daemon::config::Config;
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match Config::parse(text) {
-        Ok(config) => {
-            assert!(config.allowed_paths.iter().all(|path| path.is_absolute()));
-            assert!(config.listen.iter().all(|address| address.parse::<orbit_mesh::Multiaddr>().is_ok()));
-        }
-        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 

@@ -113,7 +113,17 @@ pub fn all() -> Vec<Seed> {
         add("system", name, bytes);
     }
     for (name, bytes) in listings() {
+        #[cfg(feature = "node")]
+        for seed in packed(name, &bytes) {
+            add(seed.target, seed.name, seed.bytes);
+        }
         add("listing", name, bytes);
+    }
+    for (name, bytes) in sessions() {
+        add("star", name, bytes);
+    }
+    for (name, bytes) in answers() {
+        add("remote", name, bytes);
     }
     seeds
 }
@@ -256,6 +266,94 @@ fn pulse(anchor: &[u8]) -> Vec<Named> {
         ("full", encode(&full)),
         ("reply", encode(&reply)),
         ("bare_reply", encode(&PulseReply::default())),
+    ]
+}
+
+/// A pack, compressed, and as an answer to a scan.
+#[cfg(feature = "node")]
+fn packed(name: &'static str, pack: &[u8]) -> [Seed; 2] {
+    let mut packer = orbit_node::remote::pack::Packer::new().expect("memory");
+    let bytes = packer.compress(pack).expect("memory");
+    let scan = answer(0, &[encode(&Reply::Listings(bytes.clone())), encode(&Reply::Done)]);
+    [Seed { target: "pack", name, bytes }, Seed { target: "remote", name, bytes: scan }]
+}
+
+/// Messages as the targets for whole sessions take them.
+fn session(messages: &[Vec<u8>]) -> Vec<u8> {
+    let framed =
+        messages.iter().map(|message| [&(message.len() as u16).to_le_bytes(), &message[..]].concat());
+    framed.collect::<Vec<_>>().concat()
+}
+
+fn sessions() -> Vec<Named> {
+    let opening = |path: &str| {
+        let path = format!("/tmp/orbit-fuzz-star/{path}").into_bytes();
+        encode(&Opening { fence: Fence { epoch: 1, term: 7 }, path, browse: true })
+    };
+    let scan = encode(&Call::Scan { start: vec![], one_file_system: true, threads: 4 });
+    let list = |path: &str| encode(&Call::List { path: path.into() });
+    let look = |path: &str| encode(&Call::Metadata { path: path.into() });
+    let range = ByteRange::first(4096);
+    vec![
+        ("scan", session(&[opening("open"), scan, encode(&Call::Prune { directory: b"deep".to_vec() })])),
+        ("look", session(&[opening("open"), look("a"), list("photos"), look("out/secret"), list("out")])),
+        (
+            "hash",
+            session(&[
+                opening("open"),
+                encode(&Call::HashRange { path: b"a".to_vec(), range }),
+                encode(&Call::Chunk { path: b"a".to_vec(), with_chunks: true }),
+                encode(&Call::ReadHeader { path: b"way".to_vec(), len: 512 }),
+                encode(&Call::ReadLink { path: b"way".to_vec() }),
+                encode(&Call::Xattrs { path: b"a".to_vec() }),
+            ]),
+        ),
+        (
+            "read",
+            session(&[
+                opening("open/a"),
+                encode(&Call::Open { path: b"a".to_vec() }),
+                encode(&Call::FileMetadata),
+                encode(&Call::NextData { offset: 0 }),
+                encode(&Call::Read { offset: 9000, len: 4096 }),
+                encode(&Call::FileXattrs),
+            ]),
+        ),
+        ("outside", session(&[opening("closed"), list("")])),
+        ("above", session(&[opening(".."), list("")])),
+    ]
+}
+
+fn opened(ways: Vec<Octets>) -> Vec<u8> {
+    encode(&Reply::Opened(Opened { start: vec![], node: "nas2".to_owned(), ways }))
+}
+
+/// What a star answers; the first byte says to what, as `check::node::remote` reads it.
+fn answer(ask: u8, replies: &[Vec<u8>]) -> Vec<u8> {
+    let messages: Vec<_> = std::iter::once(opened(vec![])).chain(replies.iter().cloned()).collect();
+    [vec![ask], session(&messages)].concat()
+}
+
+fn answers() -> Vec<Named> {
+    let hash = ContentHash::from_bytes([0x48; 32]);
+    let fault = WireSystemError { path: b"more".to_vec(), fault: WireFault::Escapes };
+    let faulty = encode(&Reply::ScanFault { directory: b"more".to_vec(), error: fault });
+    let file = encode(&Reply::Metadata(metadata(4096, EntryKind::File)));
+    let bytes = encode(&Reply::Bytes(b"contents".to_vec()));
+    let xattrs = encode(&Reply::Xattrs(vec![(Octets(b"user.a".to_vec()), Octets(b"1".to_vec()))]));
+    vec![
+        ("scan", answer(0, &[faulty, encode(&Reply::Done)])),
+        ("metadata", answer(2, std::slice::from_ref(&file))),
+        ("link", answer(3, std::slice::from_ref(&bytes))),
+        ("xattrs", answer(4, std::slice::from_ref(&xattrs))),
+        ("header", answer(5, std::slice::from_ref(&bytes))),
+        ("hash", answer(6, &[encode(&Reply::Hash(hash))])),
+        (
+            "chunks",
+            answer(7, &[encode(&Reply::Chunks(vec![Chunk { hash, len: 4096 }])), encode(&Reply::Hash(hash))]),
+        ),
+        ("read", answer(8, &[file.clone(), file, bytes, encode(&Reply::Range(None)), xattrs])),
+        ("browse", [vec![9], session(&[opened(vec![Octets(b"photos".to_vec())])])].concat()),
     ]
 }
 
