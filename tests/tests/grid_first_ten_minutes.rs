@@ -15,16 +15,39 @@ use std::time::Instant;
 const READY_WITHIN_MS: u128 = 15_000;
 
 #[test]
-fn a_grid_of_three_is_made_used_and_taken_apart() {
+fn a_grid_is_founded_and_joined_without_an_address() {
     let Some(grid) = Grid::namespaces(3) else { return };
     found(&grid);
     join(&grid);
     any_node_answers(&grid);
+}
+
+#[test]
+fn what_a_star_says_is_what_the_same_command_says_there() {
+    let Some(grid) = assembled() else { return };
     remote_and_local_say_the_same(&grid);
+}
+
+#[test]
+fn a_grid_is_kept_in_order_from_any_node() {
+    let Some(grid) = assembled() else { return };
     nodes_are_named_and_drained_from_anywhere(&grid);
     constellations_are_made_from_anywhere(&grid);
     tokens_are_listed_and_removed(&grid);
+}
+
+#[test]
+fn nodes_are_removed_and_leave() {
+    let Some(grid) = assembled() else { return };
+    Tree::at(&grid.node(1).allowed().join("tree"), 1).write("file", "1");
     nodes_go(&grid);
+}
+
+/// Three nodes on one switch.
+fn assembled() -> Option<Grid> {
+    let grid = Grid::namespaces(3)?;
+    grid.assemble();
+    Some(grid)
 }
 
 fn found(grid: &Grid) {
@@ -58,7 +81,12 @@ fn join(grid: &Grid) {
         assert!(begun.elapsed() < PATIENCE, "only {seen:?} are ready");
         for node in grid.node(0).try_list().unwrap_or_default() {
             let name = node["name"].as_str().expect("has a name").to_owned();
-            if node["state"] == "ready" && seen.insert(name.clone()) && name != "nas1" {
+            // With its first heartbeat comes its load.
+            if node["state"] == "ready"
+                && !node["load"].is_null()
+                && seen.insert(name.clone())
+                && name != "nas1"
+            {
                 let took = begun.elapsed().as_millis();
                 say(&format!("{name}: ready {took} ms after `join` was typed"));
                 assert!(took < READY_WITHIN_MS, "{name} took {took} ms");
@@ -214,9 +242,9 @@ fn constellations_are_made_from_anywhere(grid: &Grid) {
 
 fn tokens_are_listed_and_removed(grid: &Grid) {
     let [first, second, third] = [grid.node(0), grid.node(1), grid.node(2)];
-    let token = second.token(&["--ttl", "2h", "--uses", "3"]);
+    let token = second.token(&["--ttl", "2h", "--uses", "7"]);
     let listed = first.json_list(["token", "ls"]);
-    let fresh = listed.iter().find(|token| token["uses"] == 3).expect("is listed");
+    let fresh = listed.iter().find(|token| token["uses"] == 7).expect("is listed");
     assert_eq!((&fresh["state"], &fresh["created_on"]), (&"usable".into(), &"nas2".into()), "{fresh}");
     assert!(listed.iter().any(|token| token["state"] == "used"), "{listed:?}");
     let shown = third.run(["token", "ls"]).expect(Exit::Done);

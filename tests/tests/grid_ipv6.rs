@@ -43,15 +43,17 @@ fn every_way_to_write_an_address() {
         format!("/ip4/{four}/tcp/{PORT}"),
         format!("cellar:{PORT}"),
     ];
-    for (node, way) in grid.nodes()[1..].iter().zip(ways) {
-        grid.network().set_hosts(6, &format!("127.0.0.1 localhost\n{four} cellar\n{six} cellar\n"));
-        node.join(&token, &["--via".to_owned(), way]);
+    grid.network().set_hosts(6, &format!("127.0.0.1 localhost\n{four} cellar\n{six} cellar\n"));
+    for (node, way) in grid.nodes()[1..].iter().zip(&ways) {
+        node.join(&token, &["--via".to_owned(), way.clone()]);
     }
     grid.wait_until_ready(7);
-    let kinds: Vec<String> = (1..7)
-        .map(|index| {
-            grid.node(0).show(grid.node(index).name())["link"]["kind"].as_str().unwrap_or("?").to_owned()
-        })
-        .collect();
-    assert_eq!(kinds[..5], ["tcp4", "tcp4", "tcp6", "tcp6", "tcp4"], "{kinds:?}");
+    for (node, way) in grid.nodes()[1..].iter().zip(&ways) {
+        // Later a star goes to the Nucleus by whatever address answers first.
+        assert!(
+            node.said().lines().any(|line| line.starts_with("through") && line.ends_with(way)),
+            "{}",
+            node.said()
+        );
+    }
 }

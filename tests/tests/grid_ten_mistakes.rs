@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 use orbit_core::grid::JoinToken;
+use orbit_core::ids::{GridId, TokenId};
 use orbit_tests::grid::node::{Node, free_port};
 use orbit_tests::grid::{Grid, expect_mistake};
 use orbit_tests::orbit::{Exit, Orbit, Run};
@@ -29,6 +30,16 @@ fn assert_not_joined(node: &Node) {
     node.run(["node", "ls"]).expect(Exit::Unreachable).expect_says("not in a grid");
 }
 
+/// A token that is well-formed, of a grid that does not exist.
+fn made_up_token() -> JoinToken {
+    JoinToken {
+        grid: GridId::from_bytes([7; 16]),
+        pin: [8; 32],
+        id: TokenId::from_bytes([9; 6]),
+        secret: [10; 32],
+    }
+}
+
 fn founded() -> Grid {
     let grid = Grid::loopback(2);
     grid.node(0).init();
@@ -49,13 +60,7 @@ fn an_expired_token() {
 fn a_token_that_was_cut_off_or_mistyped() {
     let grid = Grid::loopback(1);
     // No grid is asked: the token alone tells.
-    let token = JoinToken {
-        grid: orbit_core::ids::GridId::from_bytes([7; 16]),
-        pin: [8; 32],
-        id: orbit_core::ids::TokenId::from_bytes([9; 6]),
-        secret: [10; 32],
-    };
-    let text = token.to_text();
+    let text = made_up_token().to_text();
     let cases = [
         (text[..text.len() - 9].to_owned(), "cut off"),
         (text.clone() + "aaaa", "too long"),
@@ -104,26 +109,35 @@ fn a_token_with_a_wrong_secret_or_of_another_grid() {
 }
 
 #[test]
-fn no_grid_is_found() {
-    let grid = Grid::loopback(2);
-    grid.node(0).init();
-    let token = grid.node(0).token(&[]);
-    grid.node(0).kill();
-    // Not by multicast, which it listens to, and not at an address where nobody is.
+fn no_grid_is_found_by_multicast() {
+    let Some(grid) = Grid::namespaces(1) else { return };
+    let run = grid.node(0).run(["node", "join", &made_up_token().to_text(), "--no-files"]);
+    let says = ["found no node", "eth0", "multicast", "vlan", "bridge", "--via", "nothing was changed"];
+    expect_mistake(run, Exit::Unreachable, &says);
+    assert_not_joined(grid.node(0));
+}
+
+#[test]
+fn no_grid_is_found_at_an_address() {
+    let grid = Grid::loopback(1);
     let begun = Instant::now();
-    let run = grid.node(1).run(["node", "join", &token, "--no-files"]);
+    let token = made_up_token().to_text();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let run = try_join(grid.node(0), &token, &nobody);
     expect_mistake(
         run,
         Exit::Unreachable,
-        &["no grid", "mdns", "--via", "bridge", "vlan", "nothing was changed"],
+        &[nobody.split_once(':').expect("has a port").1, "nothing was changed"],
     );
-    let via = format!("127.0.0.1:{}", free_port());
-    let run = try_join(grid.node(1), &token, &via);
-    expect_mistake(run, Exit::Unreachable, &[&via, "refused", "nothing was changed"]);
-    let run = try_join(grid.node(1), &token, "no-such-host.invalid");
+    let run = try_join(grid.node(0), &token, "no-such-host.invalid");
     expect_mistake(run, Exit::Unreachable, &["no-such-host.invalid", "nothing was changed"]);
+    // Somebody who answers and is no node.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let other = listener.local_addr().expect("has an address").to_string();
+    let run = try_join(grid.node(0), &token, &other);
+    expect_mistake(run, Exit::Unreachable, &["nothing was changed"]);
     assert!(begun.elapsed() < Duration::from_secs(40), "waited for {:?}", begun.elapsed());
-    assert_not_joined(grid.node(1));
+    assert_not_joined(grid.node(0));
 }
 
 #[test]
