@@ -50,13 +50,14 @@ pub struct Checkup {
 
 /// Looks at everything, and hands over each finding as soon as it is known. Takes seconds at most, on slow disks.
 pub fn examine(checkup: &Checkup, found: &mut dyn FnMut(Finding)) {
-    state::examine(&checkup.state_dir, found);
+    let is_running = crate::api::client::ApiClient::connect(&checkup.state_dir).is_ok();
+    state::examine(&checkup.state_dir, is_running, found);
     machine::examine(&checkup.state_dir, found);
     for path in &checkup.paths {
         place::examine(path, found);
     }
-    let is_ours = grid::examine(&checkup.state_dir, found);
-    network::examine(checkup.port, is_ours, found);
+    grid::examine(&checkup.state_dir, found);
+    network::examine(checkup.port, is_running, found);
 }
 
 impl Finding {

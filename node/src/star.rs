@@ -76,7 +76,7 @@ impl Default for StarLimits {
             openings: 128,
             heavy: 2 * cores,
             opening: Duration::from_secs(10),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             stall: Duration::from_secs(30),
             cache_linger: Duration::from_secs(2),
         }

@@ -195,6 +195,14 @@ impl GridState {
         self.revoked.keys().copied()
     }
 
+    /// At most `limit` of them: those that are valid longest.
+    pub fn revoked_newest(&self, limit: usize) -> Vec<Serial> {
+        let mut all: Vec<(i64, Serial)> =
+            self.revoked.iter().map(|(serial, ended)| (ended.until_ms, *serial)).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.into_iter().take(limit).map(|(_, serial)| serial).collect()
+    }
+
     /// Older certificates of a key that are still valid.
     fn superseded_of(&self, key: PeerKey) -> impl Iterator<Item = (Serial, i64)> {
         self.superseded

@@ -24,6 +24,12 @@ pub enum WireError {
         /// The limit.
         max: usize,
     },
+    /// It has more items than any message.
+    #[error("the message has more than {max} items")]
+    TooMany {
+        /// The limit.
+        max: u32,
+    },
     /// It holds an item of a kind that no message has.
     #[error("the message holds an item that begins with {byte:#04x}, which no message does")]
     Item {

@@ -16,7 +16,6 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 pub(super) enum Command {
     SetIdentity { identity: Box<Identity>, reply: oneshot::Sender<()> },
     Connect { peer: Option<PeerId>, addresses: Vec<Multiaddr>, reply: Reply<PeerId, ConnectError> },
-    Probe { peer: PeerId, address: Multiaddr, reply: Reply<PeerId, ConnectError> },
     Hello { peer: PeerId, reply: Reply<Hello, AskError> },
     Join { peer: PeerId, request: JoinRequest, reply: Reply<JoinReply, AskError> },
     Ask { peer: PeerId, request: ControlRequest, reply: Reply<ControlReply, AskError> },

@@ -88,17 +88,6 @@ impl Mesh {
         }
     }
 
-    /// Whether `peer` answers at `address`: dials it, although the peer may be connected already, and closes the
-    /// connection again. Ten seconds. Cancel-safe.
-    pub async fn probe(&self, peer: PeerId, address: Multiaddr) -> Result<(), ConnectError> {
-        let addresses = vec![address.clone()];
-        let question = self.command(|reply| Command::Probe { peer, address, reply });
-        match timeout(CONNECT_TIMEOUT, question).await {
-            Ok(outcome) => outcome.unwrap_or(Err(ConnectError::Stopped)).map(|_| ()),
-            Err(_) => Err(ConnectError::Timeout { seconds: CONNECT_TIMEOUT.as_secs(), addresses }),
-        }
-    }
-
     /// Says hello to a connected peer, and returns its hello. With an identity both sides prove themselves, and admit
     /// each other; without one, the peer's certificate and authorities come back unjudged. Ten seconds. Cancel-safe.
     pub async fn hello(&self, peer: PeerId) -> Result<Hello, AskError> {

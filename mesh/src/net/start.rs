@@ -97,8 +97,10 @@ fn finder(is_wanted: bool, peer: libp2p::PeerId) -> Option<Finder> {
 async fn listen_on(swarm: &mut Swarm<MeshBehaviour>, addresses: Vec<Multiaddr>) -> Result<(), MeshError> {
     let mut failures = Vec::new();
     let mut waiting = HashSet::new();
-    for address in addresses {
-        let listening = match claim(&address) {
+    // All are tried before any is taken: one for all of IPv6 would find the port taken by our own for all of IPv4.
+    let claims: Vec<_> = addresses.iter().map(claim).collect();
+    for (address, claimed) in addresses.into_iter().zip(claims) {
+        let listening = match claimed {
             Err(error) => Err(error),
             Ok(()) => swarm.listen_on(address.clone()).map_err(|error| match error {
                 TransportError::Other(error) => error,

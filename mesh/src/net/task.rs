@@ -175,7 +175,6 @@ impl Task {
                 let _ = reply.send(());
             }
             Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
-            Command::Probe { peer, address, reply } => self.probe(peer, address, reply),
             Command::Hello { peer, reply } => self.ask_hello(peer, reply),
             Command::Join { peer, request, reply } => self.ask_join(peer, request, reply),
             Command::Ask { peer, request, reply } => self.ask_control(peer, request, reply),

@@ -93,17 +93,6 @@ async fn dialling_oneself_says_so() {
     }
 }
 
-#[tokio::test]
-async fn a_probe_tells_whether_an_address_is_right() {
-    let grid = Grid::new();
-    let (nucleus, star) = (Node::nucleus(&grid).await, Node::star(&grid).await);
-    star.join(&nucleus).await.expect("connected");
-    nucleus.mesh.probe(star.peer(), star.addresses()[0].clone()).await.expect("it answers there");
-    nucleus.mesh.probe(star.peer(), nucleus.addresses()[0].clone()).await.expect_err("we do");
-    until("probes are closed", || nucleus.mesh.counters().connections == 1).await;
-    assert_eq!(nucleus.mesh.peers().len(), 1, "the member stays");
-}
-
 /// A node that restarts leaves a connection behind that may look alive for long.
 #[tokio::test]
 async fn a_restarted_peer_replaces_its_old_connection() {

@@ -46,7 +46,7 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
         nucleus,
         trouble,
         peer: node.mesh.peer_id().to_string(),
-        addresses: node.mesh.listen_addresses().iter().map(ToString::to_string).collect(),
+        addresses: node.addresses(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         allowed_paths: node.profile().allowed_paths,
         certificate_expires_ms: node.certificate()?.not_after_ms,

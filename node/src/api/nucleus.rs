@@ -135,7 +135,7 @@ async fn reach(State(node): Shared, Path(name): Path<String>) -> Handled<Json<Re
     let record = found(nucleus(&node)?, &name)?;
     let tried = record.profile.addresses.clone();
     let reached = match peer_id_of(&record.key) {
-        Some(peer) => dial_back(&node.mesh, peer, &tried).await,
+        Some(peer) => dial_back(peer, &tried).await,
         None => Vec::new(),
     };
     Ok(Json(ReachView { tried, reached }))

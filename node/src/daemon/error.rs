@@ -211,9 +211,10 @@ impl DaemonError {
             Self::AllowedPath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
-            Self::NotInGrid { .. } | Self::NoGridFound { .. } | Self::Ask(_) => ErrorCode::Unreachable,
+            Self::NotInGrid { .. } | Self::NoGridFound { .. } | Self::Ask(_) | Self::Connect(_) => {
+                ErrorCode::Unreachable
+            }
             Self::Refused(refusal) => code_of(refusal),
-            Self::Connect(_) => ErrorCode::Unreachable,
             _ => ErrorCode::Failed,
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest time between looks at the clock, which may be set, or stand still while the machine sleeps.
-const LOOK_MAX: Duration = Duration::from_secs(600);
+const LOOK_MAX: Duration = Duration::from_mins(10);
 /// Pause after a failed attempt.
 const RETRY: Duration = Duration::from_secs(5);
 

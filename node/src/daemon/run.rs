@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::data_dir::DataDir;
 use super::error::DaemonError;
-use super::shared::{Node, identity};
+use super::shared::{Node, identity, is_reachable_from_elsewhere};
 use super::{events, nucleus_link, renewal};
 use crate::api::server::ApiServer;
 use crate::api::types::ThisNode;
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the flag that asks for the end is looked at.
 const STOP_POLL: Duration = Duration::from_millis(100);
+/// How long addresses may take to be known; a machine without a network has none.
+const ADDRESSES_PATIENCE: Duration = Duration::from_millis(300);
 /// How long work in hand may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -103,6 +105,7 @@ pub fn run_with(
             node.tasks.spawn(nucleus_link::keep(Arc::clone(&node)));
         }
         node.tasks.spawn(renewal::keep(Arc::clone(&node)));
+        wait_for_addresses(&node).await;
         ready(&crate::api::local::this_node(&node)?);
         wait_for_the_end(stop, &cancel).await;
         let reason = node.reason_to_end();
@@ -112,6 +115,17 @@ pub fn run_with(
     runtime.shutdown_timeout(STOP_PATIENCE);
     let _ = std::fs::remove_file(home.socket());
     ended
+}
+
+/// The system names the addresses of its interfaces a moment after the ports are open.
+async fn wait_for_addresses(node: &Node) {
+    let everywhere =
+        node.config.listen.iter().any(|address| address.contains("/0.0.0.0/") || address.contains("/::/"));
+    let is_told = || node.mesh.listen_addresses().iter().any(is_reachable_from_elsewhere);
+    let deadline = tokio::time::Instant::now() + ADDRESSES_PATIENCE;
+    while everywhere && !is_told() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn wait_for_the_end(stop: &AtomicBool, cancel: &CancellationToken) {

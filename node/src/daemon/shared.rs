@@ -11,16 +11,19 @@ use crate::star::StarService;
 use orbit_core::grid::{Fence, Profile, Refusal};
 use orbit_core::ids::Serial;
 use orbit_core::wire::bytes::Octets;
-use orbit_mesh::PeerId;
 use orbit_mesh::net::{Identity, Mesh};
 use orbit_mesh::pki::{MemberCertificate, Trust};
+use orbit_mesh::{Multiaddr, PeerId};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Addresses told of a node.
+const ADDRESSES_MAX: usize = 16;
 /// Round trips that are remembered for the percentiles: an hour and a half of heartbeats.
 const ROUND_TRIPS_KEPT: usize = 1024;
 
@@ -119,7 +122,11 @@ impl Node {
     /// Forgets the grid on disk, for good: what is still under way does not write it again.
     pub(crate) fn leave(&self) -> Result<(), DaemonError> {
         let _membership = lock(&self.membership);
-        if self.nucleus.is_some() { self.home.forget_grid()? } else { self.home.forget()? }
+        if self.nucleus.is_some() {
+            self.home.forget_grid()?;
+        } else {
+            self.home.forget()?;
+        }
         self.has_left.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -211,8 +218,18 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             allowed_paths: self.config.allowed_paths.iter().map(|path| path.display().to_string()).collect(),
-            addresses: self.mesh.listen_addresses().iter().take(16).map(ToString::to_string).collect(),
+            addresses: self.addresses(),
         }
+    }
+
+    /// Where others can reach it. Loopback addresses, and those that mean something on one link only, are told when
+    /// there are no others: several nodes may run on one machine.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let all = self.mesh.listen_addresses();
+        let is_useful = |address: &&Multiaddr| is_reachable_from_elsewhere(address);
+        let useful: Vec<String> = all.iter().filter(is_useful).map(ToString::to_string).collect();
+        let told = if useful.is_empty() { all.iter().map(ToString::to_string).collect() } else { useful };
+        told.into_iter().take(ADDRESSES_MAX).collect()
     }
 
     /// Remembers how long a heartbeat took to be answered, microseconds.
@@ -237,6 +254,17 @@ impl Node {
             p99_us: at(99)?.into(),
             max_us: sorted.last().copied()?.into(),
         })
+    }
+}
+
+/// Whether an address means the same node to others.
+pub(super) fn is_reachable_from_elsewhere(address: &Multiaddr) -> bool {
+    let text = address.to_string();
+    let mut parts = text.split('/').skip(1);
+    match (parts.next(), parts.next().map(str::parse::<IpAddr>)) {
+        (Some("ip4" | "ip6"), Some(Ok(IpAddr::V4(ip)))) => !ip.is_loopback() && !ip.is_link_local(),
+        (Some("ip4" | "ip6"), Some(Ok(IpAddr::V6(ip)))) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+        _ => false,
     }
 }
 

@@ -15,14 +15,14 @@ use std::path::Path;
 /// Clocks may differ by this much, milliseconds.
 const CLOCK_TOLERANCE_MS: i64 = 5_000;
 
-/// Looks at the node of `data_dir`, if there is one. Says whether its daemon answers.
-pub(super) fn examine(data_dir: &Path, found: &mut dyn FnMut(Finding)) -> bool {
+/// Looks at the node of `data_dir`, if there is one.
+pub(super) fn examine(data_dir: &Path, found: &mut dyn FnMut(Finding)) {
     let home = DataDir::new(data_dir);
     let membership = match home.membership() {
         Ok(membership) => membership,
         Err(DaemonError::NotInGrid { .. }) => {
             found(Finding::ok("grid", "this machine is not in a grid"));
-            return false;
+            return;
         }
         Err(error) => {
             found(Finding::fail(
@@ -30,7 +30,7 @@ pub(super) fn examine(data_dir: &Path, found: &mut dyn FnMut(Finding)) -> bool {
                 chain(&error),
                 "join again: remove the file, then orbit node join TOKEN",
             ));
-            return false;
+            return;
         }
     };
     match Config::load(&home.star_toml()) {
@@ -53,16 +53,13 @@ pub(super) fn examine(data_dir: &Path, found: &mut dyn FnMut(Finding)) -> bool {
             if this.trouble.is_none() {
                 reachable(&client, &this, found);
             }
-            true
         }
         Err(ClientError::NotRunning { .. }) => {
             let fix = "start it: orbit node run, or systemctl start orbit";
             found(Finding::fail("daemon", "this machine is in a grid, but its node does not run", fix));
-            false
         }
         Err(error) => {
             found(Finding::fail("daemon", chain(&error), "restart it: orbit node run"));
-            false
         }
     }
 }

@@ -39,7 +39,9 @@ fn listening(survey: &Survey, is_running: bool) -> Finding {
     let port = survey.port;
     match &survey.port_state {
         PortState::Free => Finding::ok(subject, format!("TCP port {port} is free")),
-        PortState::InUse if is_running => Finding::ok(subject, format!("TCP port {port} is in use; a node runs here")),
+        PortState::InUse if is_running => {
+            Finding::ok(subject, format!("TCP port {port} is in use; a node runs here"))
+        }
         PortState::InUse => {
             let fix = format!("see who has it: ss -ltnp sport = :{port}");
             Finding::warn(subject, format!("TCP port {port} is in use"), fix)

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const SUBJECT: &str = "state directory";
 
-pub(super) fn examine(directory: &Path, found: &mut dyn FnMut(Finding)) {
+/// `is_running`: a node runs with this directory, and may have its databases open.
+pub(super) fn examine(directory: &Path, is_running: bool, found: &mut dyn FnMut(Finding)) {
     let name = directory.display();
     if !directory.exists() {
         let parent = directory.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(directory);
@@ -28,7 +29,7 @@ pub(super) fn examine(directory: &Path, found: &mut dyn FnMut(Finding)) {
             return found(Finding::fail(SUBJECT, format!("{name} cannot be written: {error}"), elsewhere()));
         }
     }
-    databases(directory, found);
+    databases(directory, is_running, found);
     place::free_space("state space", directory, found);
     found(match disk_fitness(directory) {
         Ok(fitness) => fitness_finding(&fitness),
@@ -40,7 +41,7 @@ fn elsewhere() -> String {
     "correct its permissions, or name another one: --data-dir DIR (or ORBIT_DATA_DIR)".to_owned()
 }
 
-fn databases(directory: &Path, found: &mut dyn FnMut(Finding)) {
+fn databases(directory: &Path, is_running: bool, found: &mut dyn FnMut(Finding)) {
     let patience = Duration::from_secs(1);
     let options = JobsOptions { patience, ..JobsOptions::default() };
     let jobs = directory.join(JOBS_FILE);
@@ -51,6 +52,9 @@ fn databases(directory: &Path, found: &mut dyn FnMut(Finding)) {
     let universe = directory.join(UNIVERSE_FILE);
     if universe.exists() {
         let opened = Universe::open(&universe).and_then(Universe::close);
+        if is_running && matches!(opened, Err(StoreError::Locked { .. })) {
+            return found(Finding::ok("universe", "in use by the node that runs here"));
+        }
         found(database("universe", &universe, opened));
     }
 }

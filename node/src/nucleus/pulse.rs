@@ -20,6 +20,9 @@ use tokio::time::timeout;
 
 /// Addresses told of one Nucleus.
 const ADDRESSES_MAX: usize = 16;
+/// Revocations told to a star: 17 bytes each, and a frame has 64 KiB. Stars dial and obey the Nucleus only, which knows
+/// them all, so what is left out lets nobody in.
+const REVOKED_TOLD_MAX: usize = 2_000;
 /// A star that does not take what it is told for so long is cut off; it will come back.
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -112,7 +115,7 @@ fn update_for(node: &Node, nucleus: &Nucleus, state: &GridState, id: NodeId) -> 
         name: record.name.clone(),
         is_draining: record.is_draining,
         anchors: anchors(state),
-        revoked: state.revoked().collect(),
+        revoked: state.revoked_newest(REVOKED_TOLD_MAX),
         nuclei: nuclei(node, state),
         renew: record.certificate.authority != nucleus.authority().certificate().pin(),
     })
@@ -129,11 +132,7 @@ pub(crate) fn nuclei(node: &Node, state: &GridState) -> Vec<NucleusAddress> {
     let own = node.mesh.key();
     let able = state.nodes().filter(|record| record.role == Role::Nucleus);
     able.map(|record| {
-        let addresses = if record.key == own {
-            node.mesh.listen_addresses().iter().map(ToString::to_string).collect()
-        } else {
-            record.profile.addresses.clone()
-        };
+        let addresses = if record.key == own { node.addresses() } else { record.profile.addresses.clone() };
         NucleusAddress {
             node: record.id,
             key: record.key,

@@ -110,7 +110,7 @@ impl Gather {
                     self.partial = Some(partial);
                     return Err(ProtocolFault::Order { got, expected });
                 }
-                self.join(partial, listing)?
+                self.join(partial, &listing)?
             }
         };
         if continues {
@@ -121,11 +121,11 @@ impl Gather {
     }
 
     /// Appends a further piece of a directory.
-    fn join(&mut self, mut partial: Partial, listing: Listing) -> Result<Partial, ProtocolFault> {
+    fn join(&mut self, mut partial: Partial, listing: &Listing) -> Result<Partial, ProtocolFault> {
         if partial.arrival == Arrival::Unwanted {
             return Ok(partial);
         }
-        let name_bytes = partial.name_bytes + name_bytes(&listing);
+        let name_bytes = partial.name_bytes + name_bytes(listing);
         let len = partial.listing.len() + listing.len();
         let last = partial.listing.entries().last().map(|entry| partial.listing.name(entry));
         let first = listing.entries().first().map(|entry| listing.name(entry));

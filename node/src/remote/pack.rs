@@ -99,7 +99,7 @@ mod tests {
         let mut packer = Packer::new().expect("memory");
         let mut unpacker = Unpacker::new().expect("memory");
         for len in [0, 1, 1000, 1 << 20, PACK_BYTES_MAX] {
-            let pack: Vec<u8> = (0..len).map(|n| (n * n >> 8) as u8).collect();
+            let pack: Vec<u8> = (0..len).map(|n| ((n * n) >> 8) as u8).collect();
             let packed = packer.compress(&pack).expect("compresses");
             assert_eq!(unpacker.decompress(&packed).expect("reads"), pack);
             assert!(unpacker.decompress(&packed[..packed.len() - 1]).is_err());

@@ -228,6 +228,7 @@ pub enum Browsed {
 }
 
 /// Looks at one absolute path of a star.
+#[expect(clippy::needless_pass_by_value, reason = "as `RemoteSystem::open` takes it")]
 pub fn browse(link: &dyn StarLink, path: Vec<u8>) -> Result<Browsed, RemoteError> {
     let (mut session, opened) = Session::open(link, &path, true)?;
     if !opened.ways.is_empty() {

@@ -134,3 +134,73 @@ impl Observer for Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standalone::state::UNIVERSE_FILE;
+    use orbit_core::Timestamp;
+    use orbit_store::Universe;
+    use std::time::Instant;
+
+    /// A version of a file that has not been touched for long.
+    fn version(ino: u64) -> FileIdentity {
+        let time = Timestamp { seconds: 1_000_000_000, nanos: 0 };
+        FileIdentity { dev: 1, ino, size: 7, mtime: time, ctime: time }
+    }
+
+    fn hash(byte: u8) -> ContentHash {
+        ContentHash::from_bytes([byte; 32])
+    }
+
+    fn until_closed(cache: &SharedCache) {
+        let begun = Instant::now();
+        while cache.is_open() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it stays open");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn it_closes_when_nobody_uses_it_and_remembers() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let _inside = runtime.enter();
+        let cache = SharedCache::new(directory.path().to_owned(), Duration::from_millis(100));
+        assert!(!cache.is_open(), "it is opened when it is needed");
+        let (one, two) = (cache.lease(), cache.lease());
+        one.store(&version(1), hash(1), None);
+        assert!(!one.has_answered());
+        drop(one);
+        two.store(&version(2), hash(2), None);
+        assert!(cache.is_open());
+        drop(two);
+        assert!(cache.is_open(), "a moment longer");
+        until_closed(&cache);
+        // Another process could have it now.
+        drop(Universe::open_or_replace(&directory.path().join(UNIVERSE_FILE)).expect("opens"));
+        let again = cache.lease();
+        assert_eq!((again.root(&version(1)), again.root(&version(2))), (Some(hash(1)), Some(hash(2))));
+        assert_eq!(again.root(&version(3)), None);
+        assert!(again.has_answered());
+        drop(again);
+        until_closed(&cache);
+    }
+
+    #[test]
+    fn while_another_has_it_there_is_none_and_nothing_fails() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let other = Universe::open_or_replace(&directory.path().join(UNIVERSE_FILE)).expect("opens");
+        let cache = SharedCache::new(directory.path().to_owned(), Duration::ZERO);
+        let lease = cache.lease();
+        lease.store(&version(1), hash(1), None);
+        assert_eq!(lease.root(&version(1)), None);
+        assert!(!lease.has_answered() && !cache.is_open());
+        drop((lease, other));
+        let lease = cache.lease();
+        lease.store(&version(1), hash(1), None);
+        drop(lease);
+        assert!(!cache.is_open());
+        assert_eq!(cache.lease().root(&version(1)), Some(hash(1)));
+    }
+}

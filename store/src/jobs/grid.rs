@@ -11,6 +11,7 @@ use orbit_core::ids::NodeId;
 use orbit_core::wire::pulse::Metering;
 use orbit_core::wire::{decode, encode};
 use rusqlite::{Connection, Row, Transaction, params};
+use std::collections::HashMap;
 
 const DAMAGED: Fault = Fault::Damage(Damage::Row { table: "grid" });
 
@@ -90,13 +91,12 @@ impl JobsDb {
             return Ok(());
         }
         self.write("add to counters", |transaction| {
-            let known: Vec<(NodeId, Metering)> = all_metering(transaction)?;
+            let known: HashMap<NodeId, Metering> = all_metering(transaction)?.into_iter().collect();
             let mut put = transaction.prepare_cached(
                 "INSERT INTO metering (node, body) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = ?2",
             )?;
             for (node, delta) in deltas {
-                let old =
-                    known.iter().find(|(id, _)| id == node).map_or_else(Metering::default, |(_, old)| *old);
+                let old = known.get(node).copied().unwrap_or_default();
                 put.execute(params![node.as_bytes(), encode(&sum(old, *delta))])?;
             }
             Ok(())

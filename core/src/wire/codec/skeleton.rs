@@ -4,6 +4,9 @@ use super::WireError;
 
 /// Deepest nesting: three times that of the deepest message.
 const DEPTH_MAX: usize = 32;
+/// Most items of one message, strings counted as one. What is long (listings, chunks, bytes of files) travels as byte
+/// strings, so this bounds the memory that many empty items would take once decoded.
+const ITEMS_MAX: u32 = 65_536;
 
 /// Major types, the first three bits of an item's head.
 mod major {
@@ -22,7 +25,12 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), WireError> {
     // Items that are still wanted at each level.
     let mut wanted = [0_u64; DEPTH_MAX];
     let mut depth = 0;
+    let mut passed = 0;
     loop {
+        passed += 1;
+        if passed > ITEMS_MAX {
+            return Err(WireError::TooMany { max: ITEMS_MAX });
+        }
         let items = item(&mut rest)?;
         if items > 0 {
             *wanted.get_mut(depth).ok_or(WireError::TooDeep { max: DEPTH_MAX })? = items;
@@ -85,6 +93,14 @@ mod tests {
         let mut bytes = vec![0x81; depth];
         bytes.push(0);
         bytes
+    }
+
+    #[test]
+    fn many_items_are_refused_before_any_is_made() {
+        let mut bytes = vec![0x9a, 0x00, 0x10, 0x00, 0x00];
+        bytes.resize(5 + (1 << 20), 0x60);
+        assert!(matches!(check(&bytes), Err(WireError::TooMany { .. })));
+        assert!(matches!(decode::<Vec<String>>(&bytes), Err(WireError::TooMany { .. })));
     }
 
     #[test]

@@ -29,9 +29,9 @@ pub(super) struct Dials {
     next: u64,
 }
 
-enum Dialled {
-    Attempt { attempt: u64, addresses: Vec<Multiaddr> },
-    Probe { address: Multiaddr, reply: Connecting },
+struct Dialled {
+    attempt: u64,
+    addresses: Vec<Multiaddr>,
 }
 
 struct Attempt {
@@ -112,7 +112,7 @@ impl Task {
             attempt.in_flight += 1;
             let options = options(attempt.peer, &addresses);
             let connection = options.connection_id();
-            self.dials.connections.insert(connection, Dialled::Attempt { attempt: id, addresses });
+            self.dials.connections.insert(connection, Dialled { attempt: id, addresses });
             if let Err(error) = self.swarm.dial(options) {
                 self.on_dial_failed(connection, error);
             }
@@ -124,57 +124,33 @@ impl Task {
         }
     }
 
-    /// Dials one address although the peer may be connected already, to learn whether it answers there.
-    pub(super) fn probe(&mut self, peer: PeerId, address: Multiaddr, reply: Connecting) {
-        let options = options(Some(peer), std::slice::from_ref(&address));
-        let connection = options.connection_id();
-        self.dials.connections.insert(connection, Dialled::Probe { address, reply });
-        if let Err(error) = self.swarm.dial(options) {
-            self.on_dial_failed(connection, error);
-        }
-    }
-
     /// A connection that we dialled is there.
     pub(super) fn on_dialled(&mut self, peer: PeerId, connection: ConnectionId) {
-        match self.dials.connections.remove(&connection) {
-            Some(Dialled::Probe { reply, .. }) => {
+        let Some(Dialled { attempt, .. }) = self.dials.connections.remove(&connection) else { return };
+        let Some(attempt) = self.dials.attempts.remove(&attempt) else {
+            // Another address of the same attempt was quicker.
+            self.swarm.close_connection(connection);
+            return;
+        };
+        if self.identity.is_some() {
+            self.say_hello(peer, attempt.waiting.into_iter().map(Waiter::Connect).collect());
+        } else {
+            for reply in attempt.waiting {
                 let _ = reply.send(Ok(peer));
-                self.swarm.close_connection(connection);
             }
-            Some(Dialled::Attempt { attempt, .. }) => {
-                let Some(attempt) = self.dials.attempts.remove(&attempt) else {
-                    // Another address of the same attempt was quicker.
-                    self.swarm.close_connection(connection);
-                    return;
-                };
-                if self.identity.is_some() {
-                    self.say_hello(peer, attempt.waiting.into_iter().map(Waiter::Connect).collect());
-                } else {
-                    for reply in attempt.waiting {
-                        let _ = reply.send(Ok(peer));
-                    }
-                }
-            }
-            None => {}
         }
     }
 
     pub(super) fn on_dial_failed(&mut self, connection: ConnectionId, error: DialError) {
-        match self.dials.connections.remove(&connection) {
-            Some(Dialled::Probe { address, reply }) => {
-                let causes = faults(error, &[address]).0;
-                let _ = reply.send(Err(ConnectError::Unreachable { causes }));
-            }
-            Some(Dialled::Attempt { attempt: id, addresses }) => {
-                let Some(attempt) = self.dials.attempts.get_mut(&id) else { return };
-                attempt.in_flight -= 1;
-                let (causes, untried) = faults(error, &addresses);
-                attempt.causes.extend(causes);
-                attempt.left.extend(untried);
-                self.pump(id);
-            }
-            None => {}
-        }
+        let Some(Dialled { attempt: id, addresses }) = self.dials.connections.remove(&connection) else {
+            return;
+        };
+        let Some(attempt) = self.dials.attempts.get_mut(&id) else { return };
+        attempt.in_flight -= 1;
+        let (causes, untried) = faults(error, &addresses);
+        attempt.causes.extend(causes);
+        attempt.left.extend(untried);
+        self.pump(id);
     }
 }
 

@@ -80,6 +80,10 @@ impl Task {
         let Some(identity) = &self.identity else {
             return JoinReply::Refused(Refusal::OtherGrid);
         };
+        if hello.protocol != PROTOCOL_VERSION {
+            self.shared.counters.drop_one(reason::FOREIGN);
+            return JoinReply::Refused(Refusal::Protocol { theirs: hello.protocol, ours: PROTOCOL_VERSION });
+        }
         if hello.certificate.is_empty() {
             return JoinReply::Hello(self.hello(true));
         }

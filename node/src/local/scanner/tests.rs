@@ -181,8 +181,8 @@ proptest! {
 #[test]
 fn a_late_prune_leaves_what_is_left_of_a_directory() {
     let root = tempfile::tempdir().expect("a directory");
-    let files: Vec<String> = (0..6 * 6 * 6)
-        .map(|n| format!("{}/{}/{}/file", n / 36, n / 6 % 6, n % 6))
+    let files: Vec<String> = (0..4 * 4 * 4)
+        .map(|n| format!("{}/{}/{}/file", n / 16, n / 4 % 4, n % 4))
         .chain([String::from("last/file")])
         .collect();
     make_tree(root.path(), &files);
@@ -193,11 +193,11 @@ fn a_late_prune_leaves_what_is_left_of_a_directory() {
         for after in 0..all.len() {
             let mut walk = scan(root.path(), &options(threads));
             let mut found = Vec::new();
-            let late = all[after].parent().unwrap_or_else(|| path("3"));
+            let late = all[after].parent().unwrap_or_else(|| path("2"));
             while let Some(next) = walk.next() {
                 found.push(next.expect("no fault").path);
                 if found.len() == after + 1 {
-                    for bogus in ["nowhere", "0/nowhere", "5/5/5/file/x", "last/x"] {
+                    for bogus in ["nowhere", "0/nowhere", "3/3/3/file/x", "last/x"] {
                         walk.prune(&path(bogus));
                     }
                     walk.prune(&late);
