@@ -113,13 +113,17 @@ fn metadata(kind: EntryKind) -> Metadata {
 /// A directory with these subdirectories.
 fn listing(directory: &str, below: &[&str]) -> Listing {
     let mut listing = Listing::new(path(directory));
-    below.iter().for_each(|name| listing.push(name.as_bytes(), metadata(EntryKind::Directory)));
+    for name in below {
+        listing.push(name.as_bytes(), metadata(EntryKind::Directory));
+    }
     listing
 }
 
 fn listings(listings: &[Listing]) -> Reply {
     let mut packer = ListingPacker::new();
-    listings.iter().for_each(|listing| assert!(packer.push(listing, 0).is_none()));
+    for listing in listings {
+        assert!(packer.push(listing, 0).is_none());
+    }
     packed(&packer.finish())
 }
 
@@ -157,6 +161,9 @@ fn fault_of(error: &SystemError) -> &ProtocolFault {
     }
 }
 
+/// What it does, what it says, what is listed and what is reported as missing.
+type Case = (&'static str, Vec<Reply>, &'static [&'static str], &'static [&'static str]);
+
 #[test]
 fn a_scan_that_lies_is_an_error_and_what_is_missing_is_named() {
     let root = || listing("", &["a", "b", "c"]);
@@ -164,7 +171,6 @@ fn a_scan_that_lies_is_an_error_and_what_is_missing_is_named() {
         directory: b"b".to_vec(),
         error: WireSystemError { path: b"b/x".to_vec(), fault: WireFault::Changed },
     };
-    type Case = (&'static str, Vec<Reply>, &'static [&'static str], &'static [&'static str]);
     let cases: Vec<Case> = vec![
         ("ends early", vec![listings(&[root(), listing("a", &[])]), Reply::Done], &[".", "a"], &["b", "c"]),
         ("leaves one out", vec![listings(&[root(), listing("b", &[])])], &["."], &["a", "b", "c"]),
