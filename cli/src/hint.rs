@@ -16,8 +16,9 @@ pub fn nothing_was_changed(error: &anyhow::Error) -> bool {
         return error.is_without_effect();
     }
     if let Some(error) = error.downcast_ref::<DaemonError>() {
-        // A request whose answer was lost may have been granted.
-        return !matches!(error, DaemonError::Ask(_)) && error.code() != ErrorCode::Failed;
+        // A request whose answer was lost may have been granted; and a node that runs may have done much before.
+        let is_told_later = matches!(error, DaemonError::Ask(_) | DaemonError::Removed { .. });
+        return !is_told_later && error.code() != ErrorCode::Failed;
     }
     match error.downcast_ref::<RunError>() {
         Some(RunError::Grid(error)) => error.is_without_effect(),

@@ -139,6 +139,9 @@ pub struct RemoveNodeArgs {
 /// `orbit node leave`.
 #[derive(Debug, Args)]
 pub struct LeaveArgs {
+    /// Only forget the grid here, without telling it: when the grid has removed this node, or is no more
+    #[arg(long)]
+    pub forget: bool,
     /// Whether it is asked first.
     #[command(flatten)]
     pub consent: ConsentArgs,

@@ -59,6 +59,20 @@ pub fn left(screen: &Screen, node: &ThisNode) -> io::Result<()> {
     if screen.quiet { Ok(()) } else { screen.line(&left_text(node)) }
 }
 
+/// The grid was forgotten on this machine.
+pub fn forgotten(screen: &Screen, data_dir: &Path) -> io::Result<()> {
+    if screen.json {
+        return screen.out(|out| write_line(out, &json!({"event": "forgotten", "data_dir": data_dir})));
+    }
+    if screen.quiet {
+        return Ok(());
+    }
+    screen.line(&format!(
+        "the grid is forgotten in {}; what lies on this machine's disks stays",
+        data_dir.display()
+    ))
+}
+
 fn hint(screen: &Screen, text: &str) {
     if !screen.quiet {
         screen.err(&format!("{} {text}\n", screen.err_style.helpful("hint:")));

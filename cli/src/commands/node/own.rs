@@ -58,6 +58,9 @@ pub(super) fn run(session: &Session) -> anyhow::Result<Exit> {
 }
 
 pub(super) fn leave(session: &Session, arguments: &LeaveArgs) -> anyhow::Result<Exit> {
+    if arguments.forget {
+        return forget(session, arguments);
+    }
     let client = session.client()?;
     let node: ThisNode = client.get("/v1/node")?;
     // The Nucleus leaves only as the last one, and then the grid ends with it. Before that, its refusal is worth more
@@ -69,5 +72,14 @@ pub(super) fn leave(session: &Session, arguments: &LeaveArgs) -> anyhow::Result<
     }
     client.post::<()>("/v1/leave", &())?;
     setup::left(&session.screen, &node).map_err(CliError::Output)?;
+    Ok(Exit::Done)
+}
+
+fn forget(session: &Session, arguments: &LeaveArgs) -> anyhow::Result<Exit> {
+    let data_dir = data_dir(session)?;
+    let deed = format!("forgetting the grid in {}", data_dir.display());
+    consent::ask(session, arguments.consent, &deed)?;
+    daemon::forget(&data_dir)?;
+    setup::forgotten(&session.screen, &data_dir).map_err(CliError::Output)?;
     Ok(Exit::Done)
 }

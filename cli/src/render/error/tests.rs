@@ -99,6 +99,7 @@ fn what_people_read_of_a_grid() {
             name: "nas1".into(),
             data_dir: data_dir.clone(),
         }),
+        shown(DaemonError::Removed { name: "nas2".into(), grid: "home".into() }),
         shown(DaemonError::NotInGrid { data_dir: data_dir.clone() }),
         shown(ClientError::NotInGrid { data_dir: data_dir.clone() }),
         shown(ClientError::NotRunning { data_dir }),
