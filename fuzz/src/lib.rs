@@ -47,6 +47,8 @@ mod tests {
             }
             assert!(count > 0, "{target} has seeds");
         }
+        #[cfg(feature = "node")]
+        assert!(check::node::calls_answered() > 12, "sessions get as far as calls");
     }
 
     #[test]
