@@ -32,7 +32,7 @@ fn plant(root: &Path, files: usize) {
             scope.spawn(move || {
                 for directory in (part..files.div_ceil(100)).step_by(threads) {
                     let above = root.join(format!("area-{}/project {}", directory % 17, directory / 100));
-                    let directory = above.join(format!("{:03x}", directory));
+                    let directory = above.join(format!("{directory:03x}"));
                     std::fs::create_dir_all(&directory).expect("makes a directory");
                     for number in 0..100 {
                         let (stem, end) = (random.pick(&STEMS), random.pick(&ENDS));
