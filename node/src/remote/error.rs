@@ -113,6 +113,17 @@ impl RemoteError {
         Self::Protocol(ProtocolFault::Unexpected { got })
     }
 
+    /// The stream broke. How a stream ends is said as people say it.
+    pub(crate) fn broken(error: io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        Self::Link(match error.kind() {
+            UnexpectedEof | BrokenPipe | ConnectionReset => {
+                io::Error::new(ConnectionReset, "it was closed from the other side")
+            }
+            _ => error,
+        })
+    }
+
     /// As an I/O error: what the contract's callers see, with this as its cause.
     pub fn into_io(self) -> io::Error {
         let kind = match &self {
@@ -121,11 +132,7 @@ impl RemoteError {
                 io::ErrorKind::HostUnreachable
             }
             Self::Refused(_) => io::ErrorKind::PermissionDenied,
-            // Whatever broke the stream, for the caller it broke.
-            Self::Link(error) => match error.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => io::ErrorKind::ConnectionReset,
-                kind => kind,
-            },
+            Self::Link(error) => error.kind(),
             Self::Protocol(_) => io::ErrorKind::InvalidData,
             Self::Failed { source: SystemError::Io { source, .. }, .. } => source.kind(),
             Self::Failed { .. } => io::ErrorKind::Other,

@@ -81,7 +81,7 @@ impl RemoteScan {
             }
             let Some(session) = &mut self.session else { return Ok(None) };
             if !self.prunes.is_empty() {
-                session.write(&self.prunes).map_err(RemoteError::Link)?;
+                session.write(&self.prunes).map_err(RemoteError::broken)?;
                 self.prunes.clear();
             }
             let reply = session.receive()?;

@@ -36,7 +36,7 @@ impl Session {
             }
             Ok(reply) => Err(RemoteError::unexpected(&reply)),
             // A stream that could not be written to may have been closed with a reason to be read.
-            Err(RemoteError::Link(error)) => Err(RemoteError::Link(sent.err().unwrap_or(error))),
+            Err(RemoteError::Link(error)) => Err(RemoteError::broken(sent.err().unwrap_or(error))),
             Err(error) => Err(error),
         }
     }
@@ -49,7 +49,7 @@ impl Session {
 
     /// Sends a call.
     pub fn send(&mut self, call: &Call) -> Result<(), RemoteError> {
-        self.write(&encode_frame(call)).map_err(RemoteError::Link)
+        self.write(&encode_frame(call)).map_err(RemoteError::broken)
     }
 
     /// Sends whole frames.
@@ -62,7 +62,7 @@ impl Session {
     /// Waits for the next reply. A refusal is an error.
     pub fn receive(&mut self) -> Result<Reply, RemoteError> {
         let mut len = [0; 4];
-        self.stream.read_exact(&mut len).map_err(RemoteError::Link)?;
+        self.stream.read_exact(&mut len).map_err(RemoteError::broken)?;
         let len = u32::from_le_bytes(len);
         if len as usize > MESSAGE_BYTES_MAX {
             return Err(ProtocolFault::TooLong { len }.into());
@@ -70,9 +70,9 @@ impl Session {
         self.frame.clear();
         // The length is only a claim: memory grows with what really comes.
         let read =
-            (&mut self.stream).take(len.into()).read_to_end(&mut self.frame).map_err(RemoteError::Link)?;
+            (&mut self.stream).take(len.into()).read_to_end(&mut self.frame).map_err(RemoteError::broken)?;
         if read < len as usize {
-            return Err(RemoteError::Link(io::ErrorKind::UnexpectedEof.into()));
+            return Err(RemoteError::broken(io::ErrorKind::UnexpectedEof.into()));
         }
         match decode(&self.frame).map_err(ProtocolFault::Unreadable)? {
             Reply::Refused(refusal) => Err(RemoteError::Refused(refusal)),
