@@ -81,7 +81,7 @@ impl Grid {
     pub fn assemble(&self) {
         let count = self.nodes.len();
         self.node(0).init();
-        let token = self.node(0).token(&["--uses", &count.to_string()]);
+        let token = self.node(0).token(&["--uses", &(count - 1).max(1).to_string()]);
         for node in &self.nodes[1..] {
             node.join(&token, &self.via(node));
         }
