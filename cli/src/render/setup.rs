@@ -15,7 +15,7 @@ pub fn founded(screen: &Screen, founded: &Founded, runs: bool) -> io::Result<()>
         return screen.out(|out| write_line(out, founded));
     }
     if !screen.quiet {
-        screen.line(&founded_text(founded))?;
+        screen.line(&founded_text(founded, runs))?;
         screen.flush()?;
     }
     let next = if runs {
@@ -27,13 +27,13 @@ pub fn founded(screen: &Screen, founded: &Founded, runs: bool) -> io::Result<()>
     Ok(())
 }
 
-/// A grid was joined.
-pub fn joined(screen: &Screen, joined: &Joined, runs: bool) -> io::Result<()> {
+/// A grid was joined, under the name wished for or another one.
+pub fn joined(screen: &Screen, joined: &Joined, wished: Option<&str>, runs: bool) -> io::Result<()> {
     if screen.json {
         return screen.out(|out| write_line(out, joined));
     }
     if !screen.quiet {
-        screen.line(&joined_text(joined))?;
+        screen.line(&joined_text(joined, wished))?;
         screen.flush()?;
     }
     hint(screen, if runs { "see the grid: orbit node ls" } else { "run it: orbit node run" });
@@ -79,19 +79,26 @@ fn hint(screen: &Screen, text: &str) {
     }
 }
 
-fn founded_text(founded: &Founded) -> String {
+fn founded_text(founded: &Founded, runs: bool) -> String {
     let mut page = Page::default();
     page.push("node", &*founded.name);
     page.push("key", &*founded.peer);
     page.push("allowed", allowed(&founded.allowed_paths, &founded.data_dir));
-    page.push("listens", founded.listen.join("\n"));
+    // A node that runs tells where it really listens.
+    page.push("listens", if runs { String::new() } else { founded.listen.join("\n") });
     page.push("data", founded.data_dir.display().to_string());
     format!("founded the grid {}\n{}", founded.grid, page.text())
 }
 
-fn joined_text(joined: &Joined) -> String {
+fn joined_text(joined: &Joined, wished: Option<&str>) -> String {
     let mut page = Page::default();
-    page.push("node", &*joined.name);
+    page.push(
+        "node",
+        match wished.filter(|wished| *wished != joined.name) {
+            Some(wished) => format!("{}, as another node is named {wished}", joined.name),
+            None => joined.name.clone(),
+        },
+    );
     page.push("key", &*joined.peer);
     page.push("allowed", allowed(&joined.allowed_paths, &joined.data_dir));
     page.push("through", &*joined.via);

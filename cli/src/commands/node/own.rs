@@ -36,7 +36,8 @@ pub(super) fn join(session: &Session, arguments: JoinArgs) -> anyhow::Result<Exi
         no_mdns: arguments.own.no_mdns,
     };
     let joined = daemon::join(&data_dir(session)?, &options)?;
-    setup::joined(&session.screen, &joined, arguments.own.run).map_err(CliError::Output)?;
+    let wished = options.name.as_deref();
+    setup::joined(&session.screen, &joined, wished, arguments.own.run).map_err(CliError::Output)?;
     if arguments.own.run { run(session) } else { Ok(Exit::Done) }
 }
 

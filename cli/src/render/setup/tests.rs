@@ -46,8 +46,10 @@ fn from_founding_to_leaving() {
         data_dir: "/var/lib/orbit".into(),
     };
     let shown = [
-        founded_text(&founded),
-        joined_text(&joined),
+        founded_text(&founded, false),
+        founded_text(&founded, true),
+        joined_text(&joined, Some("nas2")),
+        joined_text(&Joined { name: "nas2-2".into(), ..joined.clone() }, Some("nas2")),
         ready_text(&this_node(true)),
         ready_text(&ThisNode { addresses: Vec::new(), ..this_node(false) }),
         left_text(&this_node(false)),
