@@ -70,6 +70,12 @@ pub enum CliError {
     /// The result could not be written out.
     #[error("cannot write the result")]
     Output(#[from] io::Error),
+    /// Nothing could be read where something was promised.
+    #[error("cannot read standard input")]
+    Input(#[source] io::Error),
+    /// The program could not be started again.
+    #[error("cannot start the node")]
+    Again(#[source] io::Error),
     /// A file for the result could not be written.
     #[error("cannot write {}", path.display())]
     File {
@@ -109,7 +115,14 @@ impl Exit {
             Some(CliError::File { source, .. }) => of_io(source),
             // Whoever read the output has seen enough: nothing went wrong.
             Some(CliError::Output(source)) if source.kind() == io::ErrorKind::BrokenPipe => Self::Done,
-            Some(CliError::NoDataDir | CliError::Output(_) | CliError::Declined) | None => Self::Unexpected,
+            Some(
+                CliError::NoDataDir
+                | CliError::Output(_)
+                | CliError::Input(_)
+                | CliError::Again(_)
+                | CliError::Declined,
+            )
+            | None => Self::Unexpected,
         }
     }
 }

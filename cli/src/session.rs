@@ -1,6 +1,6 @@
 //! [`Session`]: one run of the program: what the global options say, and what every command needs.
 
-use crate::args::{Arguments, GlobalArgs};
+use crate::args::{Arguments, ColorWhen, GlobalArgs};
 use crate::commands;
 use crate::exit::{CliError, Exit};
 use crate::interrupt;
@@ -13,7 +13,8 @@ use orbit_node::api::client::{ApiClient, ClientError, segment};
 use orbit_node::api::types::{NodeView, ThisNode};
 use orbit_node::standalone::{Context, progress::Progress, state};
 use orbit_node::standalone::{Place, StarPlace};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -38,6 +39,21 @@ pub fn run(arguments: Arguments) -> Exit {
 }
 
 impl Session {
+    /// The global options, as they are written on a command line, with a data directory that is named.
+    pub fn global_arguments(&self, data_dir: &Path) -> Vec<OsString> {
+        let mut written: Vec<OsString> = vec!["--data-dir".into(), data_dir.into()];
+        let color = match self.global.color {
+            ColorWhen::Auto => "auto",
+            ColorWhen::Always => "always",
+            ColorWhen::Never => "never",
+        };
+        written.extend(["--color".into(), color.into()]);
+        written.extend(std::iter::repeat_n("-v".into(), self.global.verbose.into()));
+        written.extend(self.global.quiet.then(|| "-q".into()));
+        written.extend(self.global.json.then(|| "--json".into()));
+        written
+    }
+
     /// Orbit's state directory.
     pub fn data_dir(&self) -> Result<PathBuf, CliError> {
         // An empty variable is an unset one, as everywhere.

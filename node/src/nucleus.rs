@@ -52,8 +52,19 @@ pub struct Nucleus {
 
 impl Nucleus {
     /// Opens the grid's state and the authority's key.
-    pub(crate) fn open(home: &DataDir, membership: &Membership, options: RunOptions) -> Result<Self, DaemonError> {
+    pub(crate) fn open(
+        home: &DataDir,
+        membership: &Membership,
+        options: RunOptions,
+    ) -> Result<Self, DaemonError> {
+        let lost = || DaemonError::NoRecords { path: home.jobs_db() };
+        if !home.jobs_db().exists() {
+            return Err(lost());
+        }
         let ledger = Ledger::open(&home.jobs_db())?;
+        if ledger.with(|state| state.node(membership.node).is_none()) {
+            return Err(lost());
+        }
         let authority = ledger.with(|state| authority::load_current(&home.nucleus(), state))?;
         let metered = ledger.metering().to_vec();
         Ok(Self {
@@ -84,7 +95,8 @@ impl Nucleus {
 
     /// Brings the mesh and the stars up to the ledger's state.
     pub(crate) async fn announce(&self, node: &Node) {
-        let (anchors, revoked) = self.ledger.with(|state| (pulse::anchors(state), state.revoked().collect::<Vec<_>>()));
+        let (anchors, revoked) =
+            self.ledger.with(|state| (pulse::anchors(state), state.revoked().collect::<Vec<_>>()));
         let changed = node
             .change_membership(|membership| {
                 membership.anchors = anchors;
@@ -94,7 +106,9 @@ impl Nucleus {
         if let Err(error) = changed {
             tracing::error!(error = chain(&error), "cannot keep who is revoked");
         }
-        let name = self.ledger.with(|state| state.node(self.own).map(|record| (record.name.clone(), record.is_draining)));
+        let name = self
+            .ledger
+            .with(|state| state.node(self.own).map(|record| (record.name.clone(), record.is_draining)));
         if let Some((name, is_draining)) = name {
             node.note(|standing| {
                 standing.name = name;

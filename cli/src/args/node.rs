@@ -52,7 +52,7 @@ pub struct InitArgs {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["token", "token_option"]).required(true))]
 pub struct JoinArgs {
-    /// What `orbit token create` printed on a node of the grid
+    /// What `orbit token create` printed on a node of the grid; - reads it from standard input
     #[arg(value_name = "TOKEN")]
     pub token: Option<String>,
     /// The same

@@ -271,11 +271,9 @@ impl Refusal {
                 return Some(format!("update orbit on {older}; `orbit node ls` shows the versions"));
             }
             Self::UnknownNode { .. } => "`orbit node ls` lists them",
-            Self::BadName { .. } => "choose another name, for example with `--name nas2`",
+            Self::BadName { .. } => "choose another name, for example nas2",
             Self::NameTaken { name } => {
-                return Some(format!(
-                    "choose another name, or give the other node one: `orbit node rename {name} NAME`"
-                ));
+                return Some(format!("choose another name; `orbit node show {name}` tells whom it means"));
             }
             Self::IsNucleus { .. } => "remove the other nodes first (`orbit node ls`, `orbit node rm NODE`)",
             Self::Draining { name } => {

@@ -3,11 +3,12 @@
 use super::error::ApiFailure;
 use super::server::{Handled, HandledResponse, caller};
 use super::types::{
-    AuthorityView, ConstellationView, NodeList, NodePatch, NodeView, ReachView, StatusView, TokenCreated,
-    TokenRequest, TokenView,
+    ApiError, AuthorityView, ConstellationView, ErrorCode, NodeList, NodePatch, NodeView, ReachView,
+    StatusView, TokenCreated, TokenRequest, TokenView,
 };
 use crate::daemon::Node;
 use crate::daemon::reach::dial_back;
+use crate::nucleus::ledger::LedgerError;
 use crate::nucleus::{Nucleus, relay, views};
 use crate::standalone::state::now_ms;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -216,8 +217,14 @@ async fn create_token(
 async fn remove_token(State(node): Shared, Path(id): Path<String>) -> Handled<()> {
     let token: TokenId =
         id.parse().map_err(|error: orbit_core::ids::BadId| ApiFailure::usage(error.to_string()))?;
-    nucleus(&node)?.ledger.execute(Command::RemoveToken { token }).await?;
-    Ok(())
+    match nucleus(&node)?.ledger.execute(Command::RemoveToken { token }).await {
+        Err(LedgerError::Refused(refusal @ Refusal::TokenUnknown { .. })) => Err(ApiFailure(ApiError {
+            code: ErrorCode::NotFound,
+            message: refusal.to_string(),
+            hint: Some("`orbit token ls` lists them".to_owned()),
+        })),
+        done => Ok(done.map(|_| ())?),
+    }
 }
 
 async fn list_constellations(State(node): Shared) -> Handled<Json<Vec<ConstellationView>>> {

@@ -128,6 +128,12 @@ pub enum DaemonError {
     /// A certificate cannot be made or read.
     #[error("cannot use the grid's certificates")]
     Pki(#[from] PkiError),
+    /// The Nucleus's records are gone.
+    #[error("{} holds no grid, although this node is its Nucleus", path.display())]
+    NoRecords {
+        /// The database.
+        path: PathBuf,
+    },
     /// The grid's records cannot be read or changed.
     #[error(transparent)]
     Ledger(LedgerError),
@@ -227,11 +233,24 @@ impl DaemonError {
                 "forget it here with `orbit node leave --forget`; then join again with a new token".to_owned()
             }
             Self::LongPath { .. } => "choose a shorter --data-dir".to_owned(),
+            Self::NoRecords { .. } => {
+                "put back a copy of it; without one this grid cannot go on: `orbit node leave --forget`, then found \
+                 another"
+                    .to_owned()
+            }
+            Self::Damaged { .. } | Self::Key(_) | Self::Pki(_) => {
+                "put back a copy of the data directory, or give this membership up: `orbit node leave --forget`, then \
+                 join again with a new token"
+                    .to_owned()
+            }
             Self::NotInGrid { .. } => "`orbit node init` founds a grid, `orbit node join TOKEN` enters one".to_owned(),
             Self::AlreadyRunning { .. } => "`orbit status` asks it how it is; another --data-dir makes another node".to_owned(),
             Self::Token(TokenError::Version { .. }) => "update orbit on this machine".to_owned(),
             Self::Token(_) => "copy the whole line again, or make a new one with `orbit token create` on a node of the grid".to_owned(),
             Self::NoPaths => "add --allow PATH, as often as needed, or --no-files for a node that holds none".to_owned(),
+            Self::AllowedPath { path, .. } if path.as_os_str() == "/PATH" => {
+                "in place of /PATH name a directory that the grid may reach here".to_owned()
+            }
             Self::AllowedPath { path, .. } => format!("make the directory first: mkdir -p {}", path.display()),
             Self::BadName { .. } => "give another one with --name".to_owned(),
             Self::Address { .. } => "write HOST, HOST:PORT, [IPV6]:PORT or a multiaddress such as /ip4/192.0.2.7/tcp/4001".to_owned(),

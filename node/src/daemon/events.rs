@@ -1,5 +1,6 @@
 //! What comes in from the mesh, and who answers it.
 
+use super::error::DaemonError;
 use super::shared::{LinkState, Node};
 use crate::api::server::MemberStreams;
 use orbit_core::grid::{Refusal, Role};
@@ -45,7 +46,9 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
             MeshEvent::Opened { from, protocol: Protocol::Api, stream } => api.offer(from, stream),
         }
     }
-    node.stop.cancel();
+    if !node.stop.is_cancelled() {
+        node.end_with(DaemonError::Ended { what: "the mesh" });
+    }
 }
 
 /// Somebody wants to become a member: the Nucleus decides; other nodes say where it is.

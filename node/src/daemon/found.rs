@@ -9,7 +9,7 @@ use crate::standalone::state::now_ms;
 use orbit_core::grid::{Anchor, Command, Fence, GridHeader, NodeRecord, Profile, Role};
 use orbit_core::ids::{GridId, NodeId};
 use orbit_mesh::key::NodeKey;
-use orbit_mesh::pki::{Authority, MemberCertificate, SigningRequest};
+use orbit_mesh::pki::{Authority, SigningRequest};
 use std::path::{Path, PathBuf};
 
 /// What a grid is founded with.
@@ -153,10 +153,11 @@ fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Res
 /// is gone. Its daemon must not run.
 pub fn forget(data_dir: &Path) -> Result<(), DaemonError> {
     let home = DataDir::new(data_dir);
-    let membership = home.membership()?;
-    let _lock = home.lock()?;
-    if MemberCertificate::parse(&membership.certificate)?.role == Role::Nucleus {
-        return home.forget_grid();
+    match home.membership() {
+        // Whatever it says, it is to be forgotten.
+        Ok(_) | Err(DaemonError::Damaged { .. }) => {}
+        Err(error) => return Err(error),
     }
-    home.forget()
+    let _lock = home.lock()?;
+    if home.nucleus().exists() { home.forget_grid() } else { home.forget() }
 }

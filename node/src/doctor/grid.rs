@@ -36,13 +36,13 @@ pub(super) fn examine(data_dir: &Path, found: &mut dyn FnMut(Finding)) {
     match Config::load(&home.star_toml()) {
         Ok(config) => allowed(&config, found),
         Err(error) => {
-            found(Finding::fail("configuration", chain(&error), "correct star.toml; docs/cli.md shows one"))
+            found(Finding::fail("configuration", chain(&error), "correct star.toml; docs/cli.md shows one"));
         }
     }
     match MemberCertificate::parse(&membership.certificate) {
         Ok(certificate) => found(certificate_age(&certificate, now_ms())),
         Err(error) => {
-            found(Finding::fail("certificate", chain(&error), "remove this node elsewhere and join again"))
+            found(Finding::fail("certificate", chain(&error), "remove this node elsewhere and join again"));
         }
     }
     let asked =
@@ -105,7 +105,7 @@ fn connected(this: &ThisNode, found: &mut dyn FnMut(Finding)) {
             "look whether `orbit node run` runs on the Nucleus, and whether TCP port 4001 gets through",
         )),
         (None, true) => {
-            found(Finding::ok("nucleus", format!("{name} is the Nucleus of grid {}", this.grid.name)))
+            found(Finding::ok("nucleus", format!("{name} is the Nucleus of grid {}", this.grid.name)));
         }
         (None, false) => {
             let rtt = this.heartbeat_rtt.map_or_else(String::new, |rtt| {
@@ -152,7 +152,7 @@ fn reachable(client: &ApiClient, this: &ThisNode, found: &mut dyn FnMut(Finding)
             format!("the Nucleus reaches this node at {}", reach.reached.join(", ")),
         )),
         Err(error) => {
-            found(Finding::warn(subject, chain(&error), "ask again when the Nucleus answers: orbit status"))
+            found(Finding::warn(subject, chain(&error), "ask again when the Nucleus answers: orbit status"));
         }
     }
 }

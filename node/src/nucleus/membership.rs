@@ -7,7 +7,7 @@ use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::state::Admission;
-use orbit_core::grid::{Anchor, Command, GridState, NodeRecord, Profile, Refusal};
+use orbit_core::grid::{Anchor, Change, Command, GridState, NodeRecord, Profile, Refusal};
 use orbit_core::ids::{NodeId, PeerKey};
 use orbit_core::wire::control::ControlReply;
 use orbit_core::wire::join::{Enrol, Enrolled, JoinReply};
@@ -54,7 +54,11 @@ impl Nucleus {
             },
             now_ms: now,
         };
-        self.ledger.execute(command).await?;
+        let changes = self.ledger.execute(command).await?;
+        if changes.iter().any(|change| matches!(change, Change::Revoked { .. })) {
+            // A member came again, perhaps because its key was copied: what it had is worth nothing now.
+            self.announce(node).await;
+        }
         self.enrolled(node, key)
     }
 

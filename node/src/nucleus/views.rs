@@ -31,6 +31,8 @@ pub(crate) fn node_view(
 ) -> NodeView {
     let sight = nucleus.registry.sight(record.id);
     let (node_state, since_ms) = shown(&sight);
+    // One that was never heard is silent since it joined, not since before.
+    let since_ms = since_ms.max(record.joined_ms);
     let link = links.iter().find(|link| link.node == record.id);
     let certificate = &record.certificate;
     NodeView {

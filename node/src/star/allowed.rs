@@ -4,12 +4,11 @@
 //! text from `star.toml`; what is left below the one it lies in becomes a [`RelPath`], and from there on everything is
 //! opened by the handle of that allowed directory.
 //!
-//! The handle is opened when it is first needed and kept: if the directory is renamed and another put in its place,
-//! the star goes on serving what it was told to serve, until it is started again. A directory that was removed is
-//! looked up anew.
+//! What an allowed path really is, symbolic links on the way to it resolved, is looked up once. Each session opens it
+//! anew, by a way without links: a disk that is mounted there later is seen, nothing is kept busy between sessions,
+//! and a link that is put in its place is refused, until the star is started again.
 
 use crate::local::jail::Jail;
-use crate::local::metadata;
 use crate::local::system::LocalSystem;
 use orbit_core::grid::Refusal;
 use orbit_core::rel_path::display_name;
@@ -36,8 +35,8 @@ struct Allowed {
     path: PathBuf,
     /// Its components.
     components: Vec<Vec<u8>>,
-    /// Its handle, once it was needed.
-    jail: Mutex<Option<Arc<Jail>>>,
+    /// Where it really lies, below `/`, once it was needed.
+    real: Mutex<Option<RelPath>>,
 }
 
 /// Where an asked path leads.
@@ -69,7 +68,7 @@ impl AllowedPaths {
         let allow = |path: &PathBuf| Allowed {
             components: components(path.as_os_str().as_bytes()).map(<[u8]>::to_vec).collect(),
             path: path.clone(),
-            jail: Mutex::default(),
+            real: Mutex::default(),
         };
         Self(paths.iter().map(allow).collect())
     }
@@ -102,20 +101,43 @@ impl AllowedPaths {
 
 impl Allowed {
     fn open(&self, node: &str) -> Result<Arc<Jail>, Refusal> {
-        let mut held = super::lock(&self.jail);
-        if let Some(jail) = held.as_ref().filter(|jail| is_linked(jail)) {
-            return Ok(Arc::clone(jail));
-        }
-        let jail = Jail::open(&self.path).map(Arc::new).map_err(|error| Refusal::Failed {
+        self.try_open().map(Arc::new).map_err(|error| Refusal::Failed {
             node: node.to_owned(),
             message: format!(
                 "the allowed path {} cannot be opened: {}",
                 shown_path(&self.path),
                 plain(&error)
             ),
-        })?;
-        *held = Some(Arc::clone(&jail));
-        Ok(jail)
+        })
+    }
+
+    fn try_open(&self) -> io::Result<Jail> {
+        let real = self.real()?;
+        let root = Jail::open(Path::new("/"))?;
+        if real.is_root() {
+            return Ok(root);
+        }
+        root.below(&real).map_err(|error| match error {
+            SystemError::Io { source, .. } => source,
+            other => io::Error::other(format!(
+                "a link was put in its place ({other}); start the node again if it is yours"
+            )),
+        })
+    }
+
+    fn real(&self) -> io::Result<RelPath> {
+        let mut known = super::lock(&self.real);
+        if let Some(real) = &*known {
+            return Ok(real.clone());
+        }
+        let found = std::fs::canonicalize(&self.path)?;
+        if !found.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let below = found.as_os_str().as_bytes().strip_prefix(b"/").unwrap_or_default().to_vec();
+        let real = RelPath::new(below).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        *known = Some(real.clone());
+        Ok(real)
     }
 
     /// The name below `asked` that leads here, if `asked` lies above.
@@ -141,11 +163,6 @@ fn enter(jail: &Arc<Jail>, path: &RelPath) -> Result<Place, SystemError> {
         .map_err(|error| SystemError::io("open", path)(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let above = path.parent().unwrap_or_default();
     Ok(Place::Inside { jail: Arc::new(jail.below(&above)?), start })
-}
-
-/// Whether the directory of a jail still has a name.
-fn is_linked(jail: &Jail) -> bool {
-    metadata::of_handle(jail.root_fd()).is_ok_and(|found| found.links > 0)
 }
 
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

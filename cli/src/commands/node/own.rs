@@ -11,6 +11,9 @@ use orbit_node::daemon::{self, InitOptions, JoinOptions};
 use std::io;
 use std::path::PathBuf;
 
+/// Most bytes of a line that may be a token.
+const TOKEN_BYTES_MAX: u64 = 4096;
+
 pub(super) fn init(session: &Session, arguments: InitArgs) -> anyhow::Result<Exit> {
     let own = arguments.own;
     let options = InitOptions {
@@ -27,7 +30,7 @@ pub(super) fn init(session: &Session, arguments: InitArgs) -> anyhow::Result<Exi
 
 pub(super) fn join(session: &Session, arguments: JoinArgs) -> anyhow::Result<Exit> {
     let options = JoinOptions {
-        token: arguments.token().to_owned(),
+        token: token_of(&arguments)?,
         via: arguments.via,
         name: arguments.own.name,
         allow: arguments.allow,
@@ -38,7 +41,28 @@ pub(super) fn join(session: &Session, arguments: JoinArgs) -> anyhow::Result<Exi
     let joined = daemon::join(&data_dir(session)?, &options)?;
     let wished = options.name.as_deref();
     setup::joined(&session.screen, &joined, wished, arguments.own.run).map_err(CliError::Output)?;
-    if arguments.own.run { run(session) } else { Ok(Exit::Done) }
+    if arguments.own.run { run_anew(session) } else { Ok(Exit::Done) }
+}
+
+/// Runs the node as a new program in this process. Everybody on a machine may read the command line of a process, and
+/// that of a daemon must not hold a token's secret for as long as it lives.
+fn run_anew(session: &Session) -> anyhow::Result<Exit> {
+    session.screen.flush().map_err(CliError::Output)?;
+    let program = std::env::current_exe().map_err(CliError::Again)?;
+    let mut again = std::process::Command::new(program);
+    again.args(session.global_arguments(&data_dir(session)?)).args(["node", "run"]);
+    Err(CliError::Again(std::os::unix::process::CommandExt::exec(&mut again)).into())
+}
+
+/// The token as written, or from standard input.
+fn token_of(arguments: &JoinArgs) -> Result<String, CliError> {
+    if arguments.token() != "-" {
+        return Ok(arguments.token().to_owned());
+    }
+    let mut line = String::new();
+    let mut limited = io::Read::take(io::stdin().lock(), TOKEN_BYTES_MAX);
+    io::BufRead::read_line(&mut io::BufReader::new(&mut limited), &mut line).map_err(CliError::Input)?;
+    Ok(line)
 }
 
 /// From the root: a node outlives the directory it was set up from.

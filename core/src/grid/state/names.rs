@@ -10,9 +10,14 @@ const DISTANCE_MAX: usize = 2;
 /// Characters of a wrong name that a refusal repeats.
 const SHOWN_MAX: usize = 80;
 
-/// Whether a node may be given this name: one that reads as an id would name two nodes.
+/// How the text of every Ed25519 peer id of libp2p begins, and how long it is.
+const PEER_ID_START: &str = "12D3KooW";
+const PEER_ID_LEN: usize = 52;
+
+/// Whether a node may be given this name: one that reads as an id or a key would name two nodes.
 pub(super) fn is_valid(name: &str) -> bool {
-    is_node_name(name.as_bytes()) && name.parse::<NodeId>().is_err()
+    let is_key = name.len() == PEER_ID_LEN && name.starts_with(PEER_ID_START);
+    is_node_name(name.as_bytes()) && name.parse::<NodeId>().is_err() && !is_key
 }
 
 /// Whether a name means another node than `id` already: as its name, or as the beginning of its id.
