@@ -52,6 +52,11 @@ impl Trust {
         }
     }
 
+    /// [`follow`](Self::follow) with the revocations that are known here.
+    pub fn following(&self, anchors: &[Vec<u8>], now_ms: i64) -> Result<Self, PkiError> {
+        self.follow(anchors, self.revoked.iter().copied(), now_ms)
+    }
+
     fn of(
         grid: GridId,
         documents: &[AuthorityCertificate],

@@ -1,6 +1,6 @@
 //! Authorities that follow each other, and what a pin of an older one still proves.
 
-use super::fixture::{DAY, GRID, Member, NOW, authority, der, grant, issue, trust};
+use super::fixture::{DAY, GRID, Member, NOW, authority, der, grant, issue, trust, trust_without};
 use crate::key::NodeKey;
 use crate::pki::authority::{PublicKey, authority_params};
 use crate::pki::{Authority, MEMBER_LIFETIME_MS, PkiError, Trust, verify_against_pin};
@@ -213,6 +213,11 @@ fn trust_follows_from_authority_to_authority() {
         .follow(&[der(second), cross(first, second)], [member.grant.serial], NOW)
         .expect("it is led to");
     assert_eq!(next.verify(&member.der, &member.peer(), NOW), Err(CertificateFault::Revoked));
+    // Those that are known are kept when nobody tells any.
+    let next =
+        trust_without(&[first], [member.grant.serial]).following(&[der(second), cross(first, second)], NOW);
+    let verified = next.expect("it is led to").verify(&member.der, &member.peer(), NOW);
+    assert_eq!(verified, Err(CertificateFault::Revoked));
 }
 
 /// A member that writes an authority's certificate for itself, or signs one with its own key, is no authority.
