@@ -74,7 +74,11 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }),
         CliError::NobodyToAsk { .. } => Some("if it is meant, add -y".to_owned()),
         CliError::NoDataDir => Some("name a directory with --data-dir DIR".to_owned()),
-        CliError::Input(_) | CliError::Again(_) | CliError::Output(_) | CliError::File { .. } | CliError::Declined => None,
+        CliError::Input(_)
+        | CliError::Again(_)
+        | CliError::Output(_)
+        | CliError::File { .. }
+        | CliError::Declined => None,
     }
 }
 

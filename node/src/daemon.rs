@@ -33,6 +33,3 @@ pub use error::DaemonError;
 pub use found::{Founded, InitOptions, forget, init};
 pub use run::{RunOptions, run, run_with};
 pub use shared::Node;
-
-/// Gives this node a new certificate now.
-pub(crate) use renewal::renew as renew_now;

@@ -36,6 +36,9 @@ use tokio::sync::watch;
 /// How often expired tokens and revocations are forgotten and counters are kept.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
+/// Revocations kept beside the ledger, for the mesh; the ledger has them all, and is asked too.
+const REVOKED_KEPT_MAX: usize = 50_000;
+
 /// What a node has only while it acts as the Nucleus.
 #[derive(Debug)]
 pub struct Nucleus {
@@ -45,6 +48,8 @@ pub struct Nucleus {
     pub(crate) own: NodeId,
     directory: PathBuf,
     authority: Mutex<Arc<Authority>>,
+    /// Held while a new authority takes over: each is certified by the one before.
+    rotating: tokio::sync::Mutex<()>,
     lifetime_ms: i64,
     /// Counts up whenever stars must be told something.
     news: watch::Sender<u64>,
@@ -74,6 +79,7 @@ impl Nucleus {
             own: membership.node,
             directory: home.nucleus(),
             authority: Mutex::new(Arc::new(authority)),
+            rotating: tokio::sync::Mutex::default(),
             lifetime_ms: options.certificate_lifetime_ms,
             news: watch::Sender::new(0),
         })
@@ -95,12 +101,10 @@ impl Nucleus {
 
     /// Brings the mesh and the stars up to the ledger's state.
     pub(crate) async fn announce(&self, node: &Node) {
-        let (anchors, revoked) =
-            self.ledger.with(|state| (pulse::anchors(state), state.revoked().collect::<Vec<_>>()));
         let changed = node
             .change_membership(|membership| {
-                membership.anchors = anchors;
-                membership.revoked = revoked;
+                (membership.anchors, membership.revoked) =
+                    self.ledger.with(|state| (pulse::anchors(state), state.revoked_newest(REVOKED_KEPT_MAX)));
             })
             .await;
         if let Err(error) = changed {
@@ -125,7 +129,8 @@ pub(crate) async fn keep_house(node: Arc<Node>) {
     nucleus.announce(&node).await;
     let mut meter = LoadMeter::default();
     let mut beat = tokio::time::interval(node.options.pulse_interval);
-    let mut tidy = tokio::time::interval(TIDY_EVERY);
+    // The clock may be set in the first minute after the machine was started.
+    let mut tidy = tokio::time::interval_at(tokio::time::Instant::now() + TIDY_EVERY, TIDY_EVERY);
     loop {
         tokio::select! {
             () = node.stop.cancelled() => break,
@@ -141,10 +146,18 @@ pub(crate) async fn keep_house(node: Arc<Node>) {
 
 async fn clean_up(node: &Node, nucleus: &Nucleus) {
     let now_ms = now_ms();
-    let retired = nucleus.ledger.with(|state| membership::retired_anchors(state, now_ms));
+    if !nucleus.ledger.with(|state| membership::is_plausible(state, now_ms)) {
+        // What is forgotten by a wrong clock cannot be remembered again.
+        tracing::warn!("nothing expired is forgotten: the clock does not fit the certificates");
+        return;
+    }
+    let retired = nucleus.ledger.with(|state| membership::retired_anchors(state, &nucleus.registry, now_ms));
     let has_retired = !retired.is_empty();
     match nucleus.ledger.execute(Command::Tidy { now_ms, retired }).await {
-        Ok(_) if has_retired => nucleus.announce(node).await,
+        Ok(_) if has_retired => {
+            nucleus.announce(node).await;
+            nucleus.ledger.with(|state| authority::remove_unused(&nucleus.directory, state));
+        }
         Ok(_) => {}
         Err(error) => tracing::warn!(error = chain(&error), "cannot forget what has expired"),
     }

@@ -37,8 +37,10 @@ fn message(error: &anyhow::Error) -> String {
 }
 
 fn text(style: Style, message: &str, hint: Option<&str>) -> String {
-    let hint = hint.map(|hint| format!("{} {hint}\n", style.helpful("hint:"))).unwrap_or_default();
-    format!("{} {message}\n{hint}", style.bad("error:"))
+    // What a star says may stand in it, and must not drive the terminal.
+    let shown = |text: &str| orbit_core::rel_path::display_name(text.as_bytes()).into_owned();
+    let hint = hint.map(|hint| format!("{} {}\n", style.helpful("hint:"), shown(hint))).unwrap_or_default();
+    format!("{} {}\n{hint}", style.bad("error:"), shown(message))
 }
 
 /// Tells what is wrong with the command line; help and version arrive here too.

@@ -1,6 +1,6 @@
 //! [`Teller`]: tells what a run does while it does it.
 
-use super::format::bytes;
+use super::format::{bytes, harmless};
 use super::json::{JsonPath, Line, write_line};
 use super::screen::Screen;
 use orbit_core::RelPath;
@@ -70,7 +70,7 @@ impl Observer for Teller {
             }
             RunEvent::Fault { path, message } => {
                 let mark = self.screen.err_style.bad("!");
-                self.screen.err(&format!("{mark} {}\n", fault_text(path, message)));
+                self.screen.err(&format!("{mark} {}\n", harmless(&fault_text(path, message))));
             }
             RunEvent::Notice(message) if self.screen.json => self.json(&Line::Notice { message }),
             RunEvent::Notice(message) => {

@@ -3,6 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// A text from another machine: control characters escaped, so that it cannot drive the terminal.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    orbit_core::rel_path::display_name(text.as_bytes())
+}
+
 /// A number in groups of three: `1 234 567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -95,6 +100,12 @@ fn fitting(chars: impl Iterator<Item = char>, width: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_drives_the_terminal() {
+        assert_eq!(harmless("Mün chen – nas2"), "Mün chen – nas2");
+        assert_eq!(harmless("\x1b]0;x\x07\n"), "\\x1b]0;x\\x07\\x0a");
+    }
 
     #[test]
     fn counts() {

@@ -1,5 +1,6 @@
 //! Constellations, and certificate authorities.
 
+use super::format::harmless;
 use super::json::write_line;
 use super::screen::Screen;
 use super::table::Rows;
@@ -25,7 +26,7 @@ pub fn constellation(screen: &Screen, changed: &ConstellationView) -> io::Result
     if screen.json {
         return screen.out(|out| write_line(out, changed));
     }
-    if screen.quiet { Ok(()) } else { screen.line(&constellation_text(changed)) }
+    if screen.quiet { Ok(()) } else { screen.line(&harmless(&constellation_text(changed))) }
 }
 
 /// A constellation was removed.

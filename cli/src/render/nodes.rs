@@ -1,6 +1,6 @@
 //! Nodes: a table of all, and a page of one.
 
-use super::format::{bytes, count};
+use super::format::{bytes, count, harmless};
 use super::json::write_line;
 use super::screen::Screen;
 use super::table::{Page, Rows};
@@ -37,7 +37,7 @@ pub fn changed(screen: &Screen, node: &NodeView, said: &str) -> io::Result<()> {
     if screen.json {
         return screen.out(|out| write_line(out, node));
     }
-    if screen.quiet { Ok(()) } else { screen.line(said) }
+    if screen.quiet { Ok(()) } else { screen.line(&harmless(said)) }
 }
 
 /// A node was removed.

@@ -1,5 +1,6 @@
 //! How this machine's node came to be, and what it does next.
 
+use super::format::harmless;
 use super::json::write_line;
 use super::screen::Screen;
 use super::table::Page;
@@ -45,7 +46,7 @@ pub fn ready(screen: &Screen, node: &ThisNode) -> io::Result<()> {
     if screen.json {
         screen.out(|out| write_line(out, node))?;
     } else if !screen.quiet {
-        screen.line(&ready_text(node))?;
+        screen.line(&harmless(&ready_text(node)))?;
     }
     screen.flush()
 }
@@ -56,7 +57,7 @@ pub fn left(screen: &Screen, node: &ThisNode) -> io::Result<()> {
         let line = json!({"event": "left", "node": node.name, "grid": node.grid.name});
         return screen.out(|out| write_line(out, &line));
     }
-    if screen.quiet { Ok(()) } else { screen.line(&left_text(node)) }
+    if screen.quiet { Ok(()) } else { screen.line(&harmless(&left_text(node))) }
 }
 
 /// The grid was forgotten on this machine.
@@ -87,7 +88,7 @@ fn founded_text(founded: &Founded, runs: bool) -> String {
     // A node that runs tells where it really listens.
     page.push("listens", if runs { String::new() } else { founded.listen.join("\n") });
     page.push("data", founded.data_dir.display().to_string());
-    format!("founded the grid {}\n{}", founded.grid, page.text())
+    format!("founded the grid {}\n{}", harmless(&founded.grid), page.text())
 }
 
 fn joined_text(joined: &Joined, wished: Option<&str>) -> String {
@@ -103,7 +104,7 @@ fn joined_text(joined: &Joined, wished: Option<&str>) -> String {
     page.push("allowed", allowed(&joined.allowed_paths, &joined.data_dir));
     page.push("through", &*joined.via);
     page.push("data", joined.data_dir.display().to_string());
-    format!("joined the grid {}\n{}", joined.grid, page.text())
+    format!("joined the grid {}\n{}", harmless(&joined.grid), page.text())
 }
 
 fn allowed(paths: &[String], data_dir: &Path) -> String {

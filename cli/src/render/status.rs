@@ -1,5 +1,6 @@
 //! Whether the grid is healthy.
 
+use super::format::harmless;
 use super::json::write_line;
 use super::screen::Screen;
 use super::style::Style;
@@ -15,10 +16,14 @@ pub fn tell(screen: &Screen, status: &StatusView) -> io::Result<()> {
 }
 
 fn text(style: Style, status: &StatusView) -> String {
-    let mut text = if status.is_healthy { style.good(&status.sentence) } else { style.bad(&status.sentence) };
+    let mut text = if status.is_healthy {
+        style.good(&harmless(&status.sentence))
+    } else {
+        style.bad(&harmless(&status.sentence))
+    };
     for problem in &status.problems {
-        text.extend(["\n", &style.bad("!"), " ", &problem.message]);
-        text.extend(["\n  ", &style.helpful("hint:"), " ", &problem.hint]);
+        text.extend(["\n", &style.bad("!"), " ", &harmless(&problem.message)]);
+        text.extend(["\n  ", &style.helpful("hint:"), " ", &harmless(&problem.hint)]);
     }
     text
 }

@@ -1,5 +1,6 @@
 //! [`Rows`]: tables, and pages of labelled lines.
 
+use super::format::harmless;
 use comfy_table::{CellAlignment, Table, presets};
 
 /// Columns with a heading each, no rules, numbers to the right.
@@ -21,7 +22,7 @@ impl Rows {
 
     /// One more row.
     pub fn push(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.0.add_row(cells);
+        self.0.add_row(cells.into_iter().map(|cell| harmless(&cell).into_owned()));
     }
 
     /// The table, without white space around it.
@@ -49,7 +50,7 @@ impl Page {
         let width = self.0.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
         let value = |(label, value): &(&'static str, String)| {
             let between = format!("\n{:width$}  ", "");
-            format!("{label:width$}  {}", value.lines().collect::<Vec<_>>().join(&between))
+            format!("{label:width$}  {}", value.lines().map(harmless).collect::<Vec<_>>().join(&between))
         };
         self.0.iter().map(value).collect::<Vec<_>>().join("\n")
     }
@@ -67,6 +68,7 @@ mod tests {
         let mut page = Page::default();
         page.push("name", "nas1");
         page.push("nothing", "");
+        page.push("from afar", "\x1b[2J");
         page.push("addresses", "/ip4/192.0.2.7/tcp/4001\n/ip6/::1/tcp/4001");
         insta::assert_snapshot!(format!("{}\n{}", rows.text(), page.text()));
     }

@@ -1,6 +1,6 @@
 //! Join tokens.
 
-use super::format::counted;
+use super::format::{counted, harmless};
 use super::json::write_line;
 use super::screen::Screen;
 use super::table::Rows;
@@ -15,7 +15,7 @@ pub fn created(screen: &Screen, created: &TokenCreated) -> io::Result<()> {
     if screen.json {
         return screen.out(|out| write_line(out, created));
     }
-    screen.line(&created.join_command)?;
+    screen.line(&harmless(&created.join_command))?;
     screen.flush()?;
     if !screen.quiet {
         let hint = screen.err_style.helpful("hint:");

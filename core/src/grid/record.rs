@@ -129,6 +129,9 @@ pub struct TokenRecord {
     /// SHA-256 of the secret.
     #[serde(with = "crate::wire::bytes::fixed")]
     pub secret_hash: [u8; 32],
+    /// Pin of the authority that it leads to: SHA-256 of its public key.
+    #[serde(with = "crate::wire::bytes::fixed")]
+    pub authority: [u8; 32],
     /// The role it gives.
     pub role: Role,
     /// How many nodes it admits in all.

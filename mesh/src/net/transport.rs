@@ -61,7 +61,9 @@ pub(super) struct Lane {
     /// Bytes; 0 is no limit. The handshake itself is short and has none.
     limit: AtomicU64,
     is_cut: AtomicBool,
-    /// Sum of `received` of all lanes that have a limit.
+    /// What of `received` is in the pool.
+    pooled: AtomicU64,
+    /// Sum of `pooled` of all lanes.
     pool: Arc<AtomicU64>,
 }
 
@@ -77,7 +79,17 @@ impl Lane {
         self.received.fetch_add(bytes, Ordering::Relaxed);
         if self.limit.load(Ordering::Relaxed) != 0 {
             self.pool.fetch_add(bytes, Ordering::Relaxed);
+            self.pooled.fetch_add(bytes, Ordering::Relaxed);
+            if self.limit.load(Ordering::Relaxed) == 0 {
+                // The limit was taken off at this very moment.
+                self.drain();
+            }
         }
+    }
+
+    /// Takes out of the pool what this lane put in; whoever comes first takes each byte once.
+    fn drain(&self) {
+        self.pool.fetch_sub(self.pooled.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// From now on what is received is counted, as a stranger's.
@@ -86,12 +98,10 @@ impl Lane {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Takes the limit off. Bytes counted by a read at this very moment may stay in the pool until the lane ends; they
-    /// are one read's worth.
+    /// Takes the limit off.
     fn lift(&self) {
-        if self.limit.swap(0, Ordering::Relaxed) != 0 {
-            self.pool.fetch_sub(self.received.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        self.limit.store(0, Ordering::Relaxed);
+        self.drain();
     }
 }
 
@@ -107,7 +117,7 @@ impl Drop for Lane {
 pub(super) struct Lanes {
     stranger_bytes: u64,
     pool: Arc<AtomicU64>,
-    /// Weak: a lane lives as long as its connection. Dead ones are removed when a peer comes or goes.
+    /// Weak: a lane lives as long as its connection. Dead ones of a peer are removed when it comes again, and all from time to time.
     by_peer: Mutex<HashMap<PeerId, Vec<Weak<Lane>>>>,
 }
 
@@ -122,6 +132,7 @@ impl Lanes {
             received: AtomicU64::new(0),
             limit: AtomicU64::new(0),
             is_cut: AtomicBool::new(false),
+            pooled: AtomicU64::new(0),
             pool: Arc::clone(&self.pool),
         })
     }

@@ -5,10 +5,11 @@ use super::server::Handled;
 use super::types::{Counter, GridView, ThisNode};
 use crate::daemon::shared::LinkState;
 use crate::daemon::{DaemonError, Node};
+use crate::standalone::state::now_ms;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use orbit_core::grid::Refusal;
+use orbit_core::grid::Command;
 use std::sync::Arc;
 
 pub(crate) fn router(node: &Arc<Node>) -> Router {
@@ -64,12 +65,12 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
 async fn leave(State(node): State<Arc<Node>>) -> Handled<()> {
     match &node.nucleus {
         None => forward::remove_node(&node, &node.membership().node.to_string()).await?,
-        Some(nucleus) if nucleus.ledger.with(|state| state.nodes().count()) > 1 => {
-            return Err(Refusal::IsNucleus { name: node.standing().name }.into());
+        // Refused unless it is the last one, at the moment in which it is decided.
+        Some(nucleus) => {
+            nucleus.ledger.execute(Command::Remove { node: nucleus.own, now_ms: now_ms() }).await?;
         }
-        Some(_) => {}
     }
-    node.leave()?;
+    node.leave().await?;
     node.stop.cancel();
     Ok(())
 }

@@ -63,7 +63,7 @@ fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {
 }
 
 fn view(node: &Node, nucleus: &Nucleus, id: NodeId) -> Handled<Json<NodeView>> {
-    let links = node.mesh.peers();
+    let links = views::links(node);
     let shown = nucleus.ledger.with(|state| {
         let record = state.node(id)?;
         Some(views::node_view(node, nucleus, state, &links, record))
@@ -197,6 +197,7 @@ async fn create_token(
     let record = TokenRecord {
         id: token.id,
         secret_hash: sha256(&token.secret),
+        authority: token.pin,
         role,
         uses: wish.uses,
         used_by: Vec::new(),
@@ -248,9 +249,9 @@ async fn create_constellation(
     Json(wish): Json<ConstellationView>,
 ) -> Handled<Json<ConstellationView>> {
     let nucleus = nucleus(&node)?;
+    let nodes = if wish.nodes.is_empty() { Vec::new() } else { ids(nucleus, &wish.nodes)? };
     nucleus.ledger.execute(Command::CreateConstellation { name: wish.name.clone() }).await?;
-    if !wish.nodes.is_empty() {
-        let nodes = ids(nucleus, &wish.nodes)?;
+    if !nodes.is_empty() {
         nucleus.ledger.execute(Command::AddToConstellation { name: wish.name.clone(), nodes }).await?;
     }
     constellation(nucleus, &wish.name)

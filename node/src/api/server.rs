@@ -3,13 +3,15 @@
 use super::{forward, local, nucleus};
 use crate::daemon::{DaemonError, Node};
 use axum::Router;
-use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::{Request, State};
 use axum::http::Extensions;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
-use orbit_core::ids::NodeId;
+use orbit_core::grid::Refusal;
+use orbit_core::grid::refusal::CertificateFault;
+use orbit_core::ids::{NodeId, PeerKey};
 use orbit_mesh::net::{Member, MeshStream};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -70,7 +72,8 @@ impl ApiServer {
     pub(crate) async fn serve(self, node: Arc<Node>) {
         let on_socket = axum::serve(self.socket, router(&node)).with_graceful_shutdown(stopped(&node));
         let members = MemberListener(self.arrivals);
-        let for_members = nucleus::router(&node).into_make_service_with_connect_info::<Caller>();
+        let guard = middleware::from_fn_with_state(Arc::clone(&node), members_only);
+        let for_members = nucleus::router(&node).layer(guard).into_make_service_with_connect_info::<Caller>();
         let on_mesh = axum::serve(members, for_members).with_graceful_shutdown(stopped(&node));
         let (socket, mesh) = tokio::join!(on_socket, on_mesh);
         if let Err(error) = socket.and(mesh) {
@@ -108,7 +111,7 @@ impl Listener for MemberListener {
 
     async fn accept(&mut self) -> (MeshStream, Caller) {
         match self.0.recv().await {
-            Some((stream, from)) => (stream, Caller(from.node)),
+            Some((stream, from)) => (stream, Caller { node: from.node, key: from.key }),
             None => std::future::pending().await,
         }
     }
@@ -120,7 +123,10 @@ impl Listener for MemberListener {
 
 /// The member whose stream a request came on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller(pub(crate) NodeId);
+pub(crate) struct Caller {
+    node: NodeId,
+    key: PeerKey,
+}
 
 impl Connected<IncomingStream<'_, MemberListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, MemberListener>) -> Self {
@@ -130,7 +136,21 @@ impl Connected<IncomingStream<'_, MemberListener>> for Caller {
 
 /// The member that asks; none if it is this node itself, by its socket.
 pub(crate) fn caller(extensions: &Extensions) -> Option<NodeId> {
-    extensions.get::<ConnectInfo<Caller>>().map(|ConnectInfo(Caller(node))| *node)
+    extensions.get::<ConnectInfo<Caller>>().map(|ConnectInfo(caller)| caller.node)
+}
+
+/// Lets requests of members through. The mesh has let the asker in; that it still is a member, the ledger alone knows for
+/// certain.
+async fn members_only(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<ConnectInfo<Caller>>().map(|ConnectInfo(caller)| *caller);
+    let is_member = node.nucleus.as_ref().zip(caller).is_some_and(|(nucleus, caller)| {
+        nucleus.ledger.with(|state| state.node(caller.node).is_some_and(|record| record.key == caller.key))
+    });
+    if is_member {
+        return next.run(request).await;
+    }
+    let refusal = Refusal::Certificate { reason: CertificateFault::Revoked };
+    axum::response::IntoResponse::into_response(super::error::ApiFailure::from(refusal))
 }
 
 /// What a handler gives back.

@@ -44,6 +44,8 @@ struct RawConfig {
     security: RawSecurity,
     #[serde(default)]
     mesh: RawMesh,
+    #[serde(skip_serializing)]
+    api: Option<toml::Value>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -82,8 +84,8 @@ pub enum ConfigError {
     /// Its name is none.
     #[error("`{0}` is no node name")]
     Name(String),
-    /// A path of the jail is not absolute.
-    #[error("allowed path {} is not absolute", .0.display())]
+    /// A path of the jail is not absolute, or not plain.
+    #[error("allowed path {} is not absolute, or has `.` or `..` in it", .0.display())]
     Relative(PathBuf),
     /// Too many paths.
     #[error("{0} allowed paths are more than the {ALLOWED_PATHS_MAX} a node can have")]
@@ -91,6 +93,9 @@ pub enum ConfigError {
     /// An address to listen on is none.
     #[error("`{0}` is no multiaddress; an example is /ip4/0.0.0.0/tcp/4001")]
     Listen(String),
+    /// It asks for what is not there yet.
+    #[error("[api] is not supported yet: the API answers on orbit.sock in the data directory")]
+    Api,
     /// It cannot be read.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
@@ -111,11 +116,15 @@ impl Config {
         if !is_node_name(name.as_bytes()) {
             return Err(DaemonError::BadName { name });
         }
+        if allow.len() > ALLOWED_PATHS_MAX {
+            return Err(DaemonError::TooManyPaths { max: ALLOWED_PATHS_MAX });
+        }
         let mut allowed_paths = Vec::new();
         for path in allow {
             let refused = |source| DaemonError::AllowedPath { path: path.clone(), source };
-            let absolute = std::path::absolute(path).map_err(refused)?;
-            if !std::fs::metadata(&absolute).map_err(refused)?.is_dir() {
+            // Without links and dots: paths that are asked for are compared with it as text.
+            let absolute = std::fs::canonicalize(path).map_err(refused)?;
+            if !absolute.is_dir() {
                 return Err(refused(io::ErrorKind::NotADirectory.into()));
             }
             allowed_paths.push(absolute);
@@ -151,11 +160,18 @@ impl Config {
         if !is_node_name(raw.name.as_bytes()) {
             return Err(ConfigError::Name(raw.name));
         }
+        if raw.api.is_some() {
+            return Err(ConfigError::Api);
+        }
         let paths = raw.security.allowed_paths;
         if paths.len() > ALLOWED_PATHS_MAX {
             return Err(ConfigError::TooMany(paths.len()));
         }
-        if let Some(relative) = paths.iter().find(|path| !path.is_absolute()) {
+        let is_plain = |path: &&PathBuf| {
+            let parts = path.as_os_str().as_encoded_bytes().split(|&byte| byte == b'/');
+            path.is_absolute() && parts.into_iter().all(|part| part != b"." && part != b"..")
+        };
+        if let Some(relative) = paths.iter().find(|path| !is_plain(path)) {
             return Err(ConfigError::Relative(relative.clone()));
         }
         if let Some(bad) = raw.mesh.listen.iter().find(|text| text.parse::<orbit_mesh::Multiaddr>().is_err())
@@ -177,6 +193,7 @@ impl Config {
             name: self.name.clone(),
             security: RawSecurity { allowed_paths: self.allowed_paths.clone() },
             mesh: RawMesh { listen: self.listen.clone(), mdns: self.mdns, via: self.via.clone() },
+            api: None,
         };
         let text = toml::to_string(&raw)
             .map_err(|error| DaemonError::Config { path: path.to_owned(), source: Box::new(error) })?;
@@ -235,6 +252,8 @@ mdns = true
             ("", "name"),
             ("name = \"n\"", "node name"),
             ("name = \"nas2\"\n[security]\nallowed_paths = [\"data\"]", "absolute"),
+            ("name = \"nas2\"\n[security]\nallowed_paths = [\"/srv/../data\"]", "`..`"),
+            ("name = \"nas2\"\n[api]\nlisten = \"127.0.0.1:7700\"", "orbit.sock"),
             ("name = \"nas2\"\n[mesh]\nlisten = [\"0.0.0.0:4001\"]", "multiaddress"),
         ] {
             let error = Config::parse(text).expect_err(text);

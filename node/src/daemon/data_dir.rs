@@ -178,16 +178,21 @@ impl DataDir {
         write_whole(&path, &bytes).map_err(DaemonError::file("write", path))
     }
 
-    /// Forgets the grid that ends with this node: its authority and its records go too.
+    /// Forgets the grid that ends with this node: its authority first, then as [`forget`](Self::forget).
     pub fn forget_grid(&self) -> Result<(), DaemonError> {
-        self.forget()?;
         let nucleus = self.nucleus();
-        std::fs::remove_dir_all(&nucleus).map_err(DaemonError::file("remove", nucleus))
+        match std::fs::remove_dir_all(&nucleus) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DaemonError::file("remove", nucleus)(error));
+            }
+            _ => self.forget(),
+        }
     }
 
-    /// Forgets the grid: membership first, then the key, which the grid has revoked.
+    /// Forgets the grid, durably: the key first, and last the membership, so that what was cut off in between can be
+    /// done again.
     pub fn forget(&self) -> Result<(), DaemonError> {
-        for path in [self.membership_file(), self.key_file()] {
+        for path in [self.key_file(), self.membership_file()] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(DaemonError::file("remove", path)(error));
@@ -195,7 +200,10 @@ impl DataDir {
                 _ => {}
             }
         }
-        Ok(())
+        let directory = self.0.join("identity");
+        File::open(&directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(DaemonError::file("flush", directory))
     }
 }
 

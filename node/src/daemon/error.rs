@@ -56,6 +56,12 @@ pub enum DaemonError {
     /// A node has to be given a jail, or told that it holds no files.
     #[error("nothing is allowed yet: say which directories the grid may reach")]
     NoPaths,
+    /// More directories than a node can have.
+    #[error("a node can allow at most {max} directories")]
+    TooManyPaths {
+        /// How many.
+        max: usize,
+    },
     /// A directory of the jail cannot be used.
     #[error("cannot allow {}", path.display())]
     AllowedPath {
@@ -87,6 +93,14 @@ pub enum DaemonError {
     Address {
         /// As written.
         address: String,
+        /// Why.
+        reason: String,
+    },
+    /// A name leads to no address.
+    #[error("the name {host} cannot be looked up: {reason}")]
+    UnknownHost {
+        /// The name.
+        host: String,
         /// Why.
         reason: String,
     },
@@ -210,6 +224,7 @@ impl DaemonError {
             | Self::Clock { .. }
             | Self::OtherGrid { .. } => ErrorCode::Refused,
             Self::Token(_)
+            | Self::TooManyPaths { .. }
             | Self::NoPaths
             | Self::BadName { .. }
             | Self::Config { .. }
@@ -217,9 +232,11 @@ impl DaemonError {
             Self::AllowedPath { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
-            Self::NotInGrid { .. } | Self::NoGridFound { .. } | Self::Ask(_) | Self::Connect(_) => {
-                ErrorCode::Unreachable
-            }
+            Self::UnknownHost { .. }
+            | Self::NotInGrid { .. }
+            | Self::NoGridFound { .. }
+            | Self::Ask(_)
+            | Self::Connect(_) => ErrorCode::Unreachable,
             Self::Refused(refusal) => code_of(refusal),
             _ => ErrorCode::Failed,
         }
@@ -231,6 +248,9 @@ impl DaemonError {
             Self::AlreadyInGrid { .. } => "`orbit node run` runs it; `orbit node leave` leaves that grid; another --data-dir makes another node".to_owned(),
             Self::Removed { .. } => {
                 "forget it here with `orbit node leave --forget`; then join again with a new token".to_owned()
+            }
+            Self::UnknownHost { .. } => {
+                "check the spelling and this machine's DNS, or write the address: --via IP".to_owned()
             }
             Self::LongPath { .. } => "choose a shorter --data-dir".to_owned(),
             Self::NoRecords { .. } => {
@@ -247,6 +267,7 @@ impl DaemonError {
             Self::AlreadyRunning { .. } => "`orbit status` asks it how it is; another --data-dir makes another node".to_owned(),
             Self::Token(TokenError::Version { .. }) => "update orbit on this machine".to_owned(),
             Self::Token(_) => "copy the whole line again, or make a new one with `orbit token create` on a node of the grid".to_owned(),
+            Self::TooManyPaths { .. } => "allow a directory above them".to_owned(),
             Self::NoPaths => "add --allow PATH, as often as needed, or --no-files for a node that holds none".to_owned(),
             Self::AllowedPath { path, .. } if path.as_os_str() == "/PATH" => {
                 "in place of /PATH name a directory that the grid may reach here".to_owned()

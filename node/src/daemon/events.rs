@@ -103,7 +103,16 @@ async fn serve_system(node: &Node, from: &Member, stream: MeshStream) {
         let (theirs, ours) = (from.fence.term, node.fence().term);
         refuse(stream, Refusal::OldTerm { node: name, theirs, ours }).await;
     } else {
-        node.star.serve(stream).await;
+        // Kept before anything is done for it: after a restart, one that was replaced must not be obeyed again.
+        let kept =
+            node.change_membership(|membership| membership.fence = membership.fence.max(from.fence)).await;
+        match kept {
+            Ok(()) => node.star.serve(stream).await,
+            Err(error) => {
+                let message = crate::standalone::error::chain(&error);
+                refuse(stream, Refusal::Failed { node: name, message }).await;
+            }
+        }
     }
 }
 

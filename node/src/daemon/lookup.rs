@@ -19,17 +19,18 @@ pub(super) async fn resolve(written: &str) -> Result<Vec<Multiaddr>, DaemonError
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![multiaddr(SocketAddr::new(ip, port))]);
     }
+    let unknown = |reason| DaemonError::UnknownHost { host: host.to_owned(), reason };
     let lookup = tokio::time::timeout(
         std::time::Duration::from_secs(10),
         tokio::net::lookup_host((host.to_owned(), port)),
     );
     let found = match lookup.await {
         Ok(Ok(found)) => found,
-        Ok(Err(error)) => return Err(refused(format!("the name {host} cannot be looked up: {error}"))),
-        Err(_) => return Err(refused(format!("looking up the name {host} takes too long"))),
+        Ok(Err(error)) => return Err(unknown(error.to_string())),
+        Err(_) => return Err(unknown("it takes too long".to_owned())),
     };
     let addresses: Vec<Multiaddr> = found.take(ADDRESSES_MAX).map(multiaddr).collect();
-    if addresses.is_empty() { Err(refused(format!("the name {host} has no address"))) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(unknown("it has no address".to_owned())) } else { Ok(addresses) }
 }
 
 /// Host and port, which is 4001 unless written.

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Longest time between looks at the clock, which may be set, or stand still while the machine sleeps.
 const LOOK_MAX: Duration = Duration::from_mins(10);
+/// Pause after a successful one, should the next be due at once because a clock is wrong.
+const PACE: Duration = Duration::from_secs(1);
 /// Pause after a failed attempt.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -33,7 +35,7 @@ pub(super) async fn keep(node: Arc<Node>) {
             match renew(&node).await {
                 Ok(()) => {
                     is_wanted = false;
-                    Duration::ZERO
+                    PACE
                 }
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "cannot renew the certificate yet");
@@ -61,7 +63,7 @@ fn due_in(certificate: &MemberCertificate, now_ms: i64) -> Duration {
 }
 
 /// Asks for a new certificate and uses it from now on.
-pub(crate) async fn renew(node: &Node) -> Result<(), DaemonError> {
+async fn renew(node: &Node) -> Result<(), DaemonError> {
     let request = SigningRequest::create(&node.home.key()?)?;
     if let Some(nucleus) = &node.nucleus {
         let certificate = nucleus.renew_own(node, &request).await?;

@@ -61,9 +61,13 @@ pub fn run_with(
     stop: &Arc<AtomicBool>,
     ready: &mut dyn FnMut(&ThisNode),
 ) -> Result<(), DaemonError> {
+    // Whatever is made from here on, the socket too, is this user's alone from its first moment.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let home = DataDir::new(data_dir);
-    let membership = home.membership()?;
+    home.membership()?;
     let _lock = home.lock()?;
+    // Read again: the one that had the lock before may have changed it.
+    let membership = home.membership()?;
     let config = Config::load(&home.star_toml())?;
     let key = home.key()?;
     // Its certificate says what it may be. The election of a Nucleus will say what it is.

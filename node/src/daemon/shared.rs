@@ -46,7 +46,9 @@ pub struct Node {
     /// Everything that was spawned; the daemon waits for it at the end.
     pub(crate) tasks: TaskTracker,
     membership: Mutex<Membership>,
-    /// It has left: nothing is written to disk any more. Changed under the membership's lock.
+    /// Held while the membership is changed on disk and in the mesh.
+    changing: tokio::sync::Mutex<()>,
+    /// It has left: nothing is written to disk any more.
     has_left: AtomicBool,
     standing: Mutex<Standing>,
     round_trips: Mutex<VecDeque<u32>>,
@@ -107,6 +109,7 @@ impl Node {
             stop,
             tasks: TaskTracker::new(),
             membership: Mutex::new(membership),
+            changing: tokio::sync::Mutex::default(),
             has_left: AtomicBool::new(false),
             standing: Mutex::new(standing),
             round_trips: Mutex::default(),
@@ -120,15 +123,11 @@ impl Node {
     }
 
     /// Forgets the grid on disk, for good: what is still under way does not write it again.
-    pub(crate) fn leave(&self) -> Result<(), DaemonError> {
-        let _membership = lock(&self.membership);
-        if self.nucleus.is_some() {
-            self.home.forget_grid()?;
-        } else {
-            self.home.forget()?;
-        }
+    pub(crate) async fn leave(&self) -> Result<(), DaemonError> {
+        let _one_at_a_time = self.changing.lock().await;
         self.has_left.store(true, Ordering::Relaxed);
-        Ok(())
+        let (home, ends_grid) = (self.home.clone(), self.nucleus.is_some());
+        blocking(move || if ends_grid { home.forget_grid() } else { home.forget() }).await
     }
 
     /// Its own certificate.
@@ -148,30 +147,32 @@ impl Node {
         self.star.set_name(standing.name.clone());
     }
 
-    /// Changes what is kept of the grid: on disk first, then in the mesh, which cuts off who is revoked by it.
+    /// Changes what is kept of the grid: on disk first, then in the mesh, which cuts off who is revoked by it. One change
+    /// at a time; `change` sees what the one before left, and looks up itself what it needs, so that an older look
+    /// never overwrites a newer one.
     ///
-    /// Not to be cancelled between the two; a node that stops there has the newer state on disk.
+    /// If the disk fails, the mesh is told all the same, since who is revoked must not come in; the error says that it
+    /// is not kept. Not to be cancelled between the two; a node that stops there has the newer state on disk.
     pub(crate) async fn change_membership(
         &self,
         change: impl FnOnce(&mut Membership),
     ) -> Result<(), DaemonError> {
-        let (next, shown) = {
-            let mut membership = lock(&self.membership);
-            let mut next = membership.clone();
-            change(&mut next);
-            if next == *membership || self.has_left.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            // What cannot be used must not be kept either.
-            let shown = identity(&next, self.nucleus.is_some())?;
-            // Short, rare, and no other task may see the new one before it is durable.
-            self.home.save_membership(&next)?;
-            *membership = next.clone();
-            (next, shown)
-        };
-        self.star.raise_fence(next.fence);
+        let _one_at_a_time = self.changing.lock().await;
+        let mut next = self.membership();
+        change(&mut next);
+        if next == *lock(&self.membership) || self.has_left.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // What cannot be used must not be kept either.
+        let shown = identity(&next, self.nucleus.is_some())?;
+        let (home, kept) = (self.home.clone(), next.clone());
+        let saved = blocking(move || home.save_membership(&kept)).await;
+        if saved.is_ok() {
+            self.star.raise_fence(next.fence);
+            *lock(&self.membership) = next;
+        }
         self.mesh.set_identity(shown).await;
-        Ok(())
+        saved
     }
 
     /// Takes on what the Nucleus says is to be trusted, if what is trusted now leads to it.
@@ -277,6 +278,15 @@ pub(super) fn identity(membership: &Membership, is_nucleus: bool) -> Result<Iden
         is_nucleus,
         anchors: membership.anchors.clone(),
     })
+}
+
+/// Does file work on a thread of its own.
+async fn blocking(
+    work: impl FnOnce() -> Result<(), DaemonError> + Send + 'static,
+) -> Result<(), DaemonError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(DaemonError::Ended { what: "a thread that writes files" }))
 }
 
 /// A lock that a panicking task left is as good as any: what it guards is replaced whole.

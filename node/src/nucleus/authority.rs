@@ -35,6 +35,23 @@ pub fn load_current(directory: &Path, state: &GridState) -> Result<Authority, Da
     Ok(Authority::from_parts(&pem, der)?)
 }
 
+/// Removes the keys of authorities that the grid does not know, or does not trust any more. What cannot be removed stays,
+/// and is tried again next time.
+pub fn remove_unused(directory: &Path, state: &GridState) {
+    let known = state.anchors().iter().filter_map(|anchor| AuthorityCertificate::parse(&anchor.der).ok());
+    let used: Vec<PathBuf> = known.map(|certificate| key_path(directory, &certificate.pin())).collect();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_key = path.extension().is_some_and(|extension| extension == "key");
+        if is_key
+            && !used.contains(&path)
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove the key of an authority that is over");
+        }
+    }
+}
+
 fn key_path(directory: &Path, pin: &[u8; 32]) -> PathBuf {
     let name: String = pin[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     directory.join(format!("authority-{name}.key"))

@@ -1,5 +1,6 @@
 //! Who becomes and stays a member: enrolment by token, new certificates, a new authority.
 
+use super::registry::Registry;
 use super::{Nucleus, authority, pulse};
 use crate::daemon::shared::lock;
 use crate::daemon::{DaemonError, Node};
@@ -13,7 +14,7 @@ use orbit_core::wire::control::ControlReply;
 use orbit_core::wire::join::{Enrol, Enrolled, JoinReply};
 use orbit_mesh::key::sha256;
 use orbit_mesh::net::Member;
-use orbit_mesh::pki::{Authority, AuthorityCertificate, SigningRequest};
+use orbit_mesh::pki::{Authority, AuthorityCertificate, BACKDATE_MS, MEMBER_LIFETIME_MS, SigningRequest};
 use std::sync::Arc;
 
 impl Nucleus {
@@ -99,14 +100,25 @@ impl Nucleus {
         self.give_certificate(&record, &requested(request, key)?).await
     }
 
+    /// A new certificate, or the newest again if it answers the same request and is still young: asking twice costs
+    /// nothing, whatever made the asker ask twice.
     async fn give_certificate(
         &self,
         record: &NodeRecord,
         request: &SigningRequest,
     ) -> Result<Vec<u8>, DaemonError> {
+        let (newest, authority, now) = (&record.certificate, self.authority(), now_ms());
+        let issued = newest.not_before_ms + BACKDATE_MS;
+        let is_young = (newest.not_before_ms..issued + (newest.not_after_ms - issued) / 3).contains(&now);
+        if is_young
+            && newest.request_hash == request.hash()
+            && newest.authority == authority.certificate().pin()
+        {
+            return Ok(newest.der.clone());
+        }
         let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
-        let grant = authority::grant(header.id, record.id, record.role, now_ms(), self.lifetime_ms);
-        let certificate = authority::issue(&self.authority(), request, &grant)?;
+        let grant = authority::grant(header.id, record.id, record.role, now, self.lifetime_ms);
+        let certificate = authority::issue(&authority, request, &grant)?;
         let der = certificate.der.clone();
         self.ledger.execute(Command::Renew { node: record.id, certificate }).await?;
         Ok(der)
@@ -132,6 +144,7 @@ impl Nucleus {
 
     /// Starts a new authority, certified by the one before; members are told to ask for new certificates.
     pub(crate) async fn rotate_authority(&self, node: &Node) -> Result<(), DaemonError> {
+        let _one_at_a_time = self.rotating.lock().await;
         let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
         let now = now_ms();
         let next = Authority::create(header.id, now)?;
@@ -140,10 +153,15 @@ impl Nucleus {
         authority::save(&self.directory, &next)?;
         let der = next.certificate().der().to_vec();
         let anchor = Anchor { der, cross_signed, created_ms: now, is_current: true };
-        self.ledger.execute(Command::RotateAuthority { anchor }).await?;
+        if let Err(error) = self.ledger.execute(Command::RotateAuthority { anchor }).await {
+            self.ledger.with(|state| authority::remove_unused(&self.directory, state));
+            return Err(error.into());
+        }
         *lock(&self.authority) = Arc::new(next);
         self.announce(node).await;
-        crate::daemon::renew_now(node).await
+        // The others are asked to renew by their heartbeats; this node asks itself, again if need be.
+        node.renewal_wanted.notify_one();
+        Ok(())
     }
 }
 
@@ -157,18 +175,27 @@ fn requested(request: &[u8], key: PeerKey) -> Result<SigningRequest, DaemonError
     }
 }
 
-/// Authorities nothing depends on any more: no member's certificate, and no token that still works and was made in their
-/// time.
-pub(super) fn retired_anchors(state: &GridState, now_ms: i64) -> Vec<Anchor> {
+/// Whether the clock fits what was issued by it: certificates are renewed long before they end, so the newest is neither
+/// in the future nor older than its life.
+pub(super) fn is_plausible(state: &GridState, now_ms: i64) -> bool {
+    let issued = state.nodes().map(|record| record.certificate.not_before_ms + BACKDATE_MS).max();
+    issued.is_some_and(|newest| (newest - BACKDATE_MS..newest + MEMBER_LIFETIME_MS).contains(&now_ms))
+}
+
+/// Authorities nothing depends on any more: no certificate that a member has, no token that still works.
+pub(super) fn retired_anchors(state: &GridState, registry: &Registry, now_ms: i64) -> Vec<Anchor> {
     let anchors = state.anchors();
+    // A member may not have received what was issued to it. It has when its heartbeats say so.
+    let uses_newest = |record: &NodeRecord| registry.uses(record.id) == Some(record.certificate.serial);
+    let are_all_settled = state.nodes().all(uses_newest);
     let is_retired = |(at, anchor): &(usize, &Anchor)| {
         let Some(next) = anchors.get(at + 1) else { return false };
         let Ok(certificate) = AuthorityCertificate::parse(&anchor.der) else { return false };
         let pin = certificate.pin();
         let issued = state.nodes().any(|record| record.certificate.authority == pin);
-        let pinned =
-            state.tokens().any(|token| token.expires_ms > now_ms && token.created_ms <= next.created_ms);
-        !anchor.is_current && !issued && !pinned
+        let pinned = state.tokens().any(|token| token.expires_ms > now_ms && token.authority == pin);
+        let over = now_ms > next.created_ms + MEMBER_LIFETIME_MS;
+        !anchor.is_current && !issued && !pinned && (are_all_settled || over)
     };
     // Each links the next to the one before, so they go from the oldest on.
     anchors.iter().enumerate().take_while(is_retired).map(|(_, anchor)| anchor.clone()).collect()

@@ -10,9 +10,11 @@ use crate::daemon::Node;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::span;
 use orbit_core::grid::{Anchor, Constellation, GridState, Liveness, NodeRecord, TokenRecord};
+use orbit_core::ids::NodeId;
 use orbit_core::wire::pulse::{Load, Metering};
 use orbit_mesh::net::{Direction, PeerLink};
 use orbit_mesh::pki::AuthorityCertificate;
+use std::collections::HashMap;
 
 /// Clocks that differ by more than this are a problem, milliseconds.
 const CLOCK_PROBLEM_MS: i64 = 5_000;
@@ -21,19 +23,27 @@ const EXPIRY_PROBLEM_MS: i64 = 14 * 86_400_000;
 /// A disk with less free than this share of it is a problem, per cent.
 const DISK_PROBLEM_PERCENT: u64 = 5;
 
+/// Connections by the node at their other end.
+pub(crate) type Links = HashMap<NodeId, PeerLink>;
+
+/// The connections of now.
+pub(crate) fn links(node: &Node) -> Links {
+    node.mesh.peers().into_iter().map(|link| (link.node, link)).collect()
+}
+
 /// One node as the API shows it.
 pub(crate) fn node_view(
     node: &Node,
     nucleus: &Nucleus,
     state: &GridState,
-    links: &[PeerLink],
+    links: &Links,
     record: &NodeRecord,
 ) -> NodeView {
     let sight = nucleus.registry.sight(record.id);
     let (node_state, since_ms) = shown(&sight);
     // One that was never heard is silent since it joined, not since before.
     let since_ms = since_ms.max(record.joined_ms);
-    let link = links.iter().find(|link| link.node == record.id);
+    let link = links.get(&record.id);
     let certificate = &record.certificate;
     NodeView {
         id: record.id.to_string(),
@@ -45,13 +55,13 @@ pub(crate) fn node_view(
         is_draining: record.is_draining,
         last_seen_ms: sight.last_seen_ms,
         joined_ms: record.joined_ms,
-        version: record.profile.version.clone(),
-        platform: record.profile.platform.clone(),
+        version: shown_text(&record.profile.version),
+        platform: shown_text(&record.profile.platform),
         peer: orbit_mesh::key::peer_id_of(&record.key).map_or_else(String::new, |peer| peer.to_string()),
-        addresses: record.profile.addresses.clone(),
+        addresses: record.profile.addresses.iter().map(|text| shown_text(text)).collect(),
         link: link.map(|link| link_view(link, &sight)),
         load: sight.load.as_ref().map(load_view),
-        allowed_paths: record.profile.allowed_paths.clone(),
+        allowed_paths: record.profile.allowed_paths.iter().map(|text| shown_text(text)).collect(),
         jobs: sight.load.as_ref().map_or(0, |load| load.jobs_running),
         constellations: state
             .constellations()
@@ -99,10 +109,15 @@ fn load_view(load: &Load) -> LoadView {
         disks: load
             .disks
             .iter()
-            .map(|disk| DiskView { path: disk.path.clone(), total: disk.total, free: disk.free })
+            .map(|disk| DiskView { path: shown_text(&disk.path), total: disk.total, free: disk.free })
             .collect(),
         calls_running: load.calls_running,
     }
+}
+
+/// What a star says of itself, for people: nothing in it drives a terminal.
+fn shown_text(text: &str) -> String {
+    orbit_core::rel_path::display_name(text.as_bytes()).into_owned()
 }
 
 fn metering_view(metering: &Metering) -> MeteringView {
@@ -118,7 +133,7 @@ fn metering_view(metering: &Metering) -> MeteringView {
 
 /// All nodes, the Nucleus first, then by name.
 pub(crate) fn node_views(node: &Node, nucleus: &Nucleus) -> Vec<NodeView> {
-    let links = node.mesh.peers();
+    let links = links(node);
     let mut views: Vec<NodeView> = nucleus
         .ledger
         .with(|state| state.nodes().map(|record| node_view(node, nucleus, state, &links, record)).collect());
@@ -211,7 +226,7 @@ fn problems_of(view: &NodeView) -> Vec<Problem> {
         );
     }
     for disk in view.load.iter().flat_map(|load| &load.disks) {
-        if disk.total > 0 && disk.free * 100 < disk.total * DISK_PROBLEM_PERCENT {
+        if disk.total > 0 && disk.free < disk.total / 100 * DISK_PROBLEM_PERCENT {
             tell(
                 format!("{name}:{} is nearly full", disk.path),
                 format!("free some space; `orbit dedup {name}:{}` shows what is stored twice", disk.path),

@@ -51,11 +51,17 @@ pub fn scan(
         sink(ScanRow { directory: &RelPath::root(), name: start.as_bytes(), metadata: &metadata });
         return Ok(0);
     }
-    each_listing(context, &site, walk, |listing| {
+    let walked = each_listing(context, &site, walk, |listing| {
         for (name, metadata) in listing.iter() {
             sink(ScanRow { directory: &listing.path, name, metadata });
         }
-    })
+    });
+    walked.map_err(|error| why_stopped(context, error))
+}
+
+/// An interruption breaks the way to a star off, and is what is told then.
+fn why_stopped(context: &Context, error: RunError) -> RunError {
+    if context.stop.load(Ordering::Relaxed) { RunError::Interrupted } else { error }
 }
 
 /// Walks a whole system. Gives the number of directories that could not be read.
@@ -133,7 +139,6 @@ pub fn hash(
                 sink(row);
                 Ok(0)
             }
-            Err(_) if context.stop.load(Ordering::Relaxed) => Err(RunError::Interrupted),
             Err(error) => Err(hashing.site.fatal(error)),
         }
     };
@@ -142,7 +147,7 @@ pub fn hash(
     {
         tracing::warn!(error = chain(&error), "cannot keep hashes");
     }
-    faults
+    faults.map_err(|error| why_stopped(context, error))
 }
 
 /// What hashing one file takes.

@@ -14,6 +14,7 @@ use orbit_core::{ByteRange, Chunk, RelPath};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes of a file in one reply.
 const READ_BYTES_MAX: u32 = 1 << 20;
@@ -74,12 +75,15 @@ impl Asked {
 pub(super) struct Scene {
     jail: Arc<Jail>,
     file: Option<(RelPath, Box<dyn SourceFile>)>,
+    /// The session's place among those the star answers at a time. It goes wherever the scene goes: a call on a disk
+    /// that hangs holds it for longer than anybody waits.
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
 impl Scene {
     /// A session in this directory.
-    pub fn new(jail: Arc<Jail>) -> Self {
-        Self { jail, file: None }
+    pub fn new(jail: Arc<Jail>, place: Arc<OwnedSemaphorePermit>) -> Self {
+        Self { jail, file: None, _place: place }
     }
 }
 

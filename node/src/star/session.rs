@@ -116,7 +116,7 @@ struct Driver<'s> {
 
 impl Driver<'_> {
     async fn drive(mut self, waiting: OwnedSemaphorePermit) -> End {
-        let (scene, _session) = match self.open().await {
+        let scene = match self.open().await {
             Ok(opened) => opened,
             Err(end) => return end,
         };
@@ -128,7 +128,7 @@ impl Driver<'_> {
     }
 
     /// Hears the opening and finds the place it asks for.
-    async fn open(&mut self) -> Result<(Scene, OwnedSemaphorePermit), End> {
+    async fn open(&mut self) -> Result<Scene, End> {
         let shared = Arc::clone(self.shared);
         let frame = self.hear(shared.limits.opening).await?;
         let opening: Opening = decode(&frame).map_err(|_| End::Wrong("the first frame is no opening"))?;
@@ -140,13 +140,21 @@ impl Driver<'_> {
             return Err(self.refuse(busy).await);
         };
         let node = shared.name();
-        let found = spawn_blocking(move || shared.allowed.find(&node, &opening.path, opening.browse)).await;
+        // The permit goes with the thread too: a disk that hangs may hold it longer than anybody waits.
+        let session = Arc::new(session);
+        let permit = Arc::clone(&session);
+        let found = spawn_blocking(move || {
+            let found = shared.allowed.find(&node, &opening.path, opening.browse);
+            drop(permit);
+            found
+        })
+        .await;
         let mut opened = Opened { start: Vec::new(), node: self.shared.name(), ways: Vec::new() };
         match found.map_err(|error| panicked(&error))? {
             Ok(Place::Inside { jail, start }) => {
                 opened.start = start.as_bytes().to_vec();
                 self.replies.say(&Reply::Opened(opened)).await?;
-                Ok((Scene::new(jail), session))
+                Ok(Scene::new(jail, session))
             }
             Ok(Place::Above(ways)) => {
                 opened.ways = ways.into_iter().map(Octets).collect();

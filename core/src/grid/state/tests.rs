@@ -46,6 +46,7 @@ fn token(byte: u8, uses: u32) -> TokenRecord {
     TokenRecord {
         id: token_id(byte),
         secret_hash: SECRET,
+        authority: [1; 32],
         role: Role::Star,
         uses,
         used_by: Vec::new(),

@@ -123,7 +123,7 @@ impl Task {
                 Err(AskError::Unexpected { peer })
             }
             (JoinReply::Hello(hello), None) => Ok(hello),
-            (JoinReply::Hello(hello), Some(identity)) => match prove(identity, peer, &hello) {
+            (JoinReply::Hello(hello), Some(identity)) => match prove_or_follow(identity, peer, &hello) {
                 Ok(membership) => {
                     self.admit(membership, Side::Asking);
                     Ok(hello)
@@ -205,6 +205,18 @@ fn prove(identity: &Identity, peer: PeerId, hello: &Hello) -> Result<Membership,
         not_after_ms: certificate.not_after_ms,
         certificate: hello.certificate.clone(),
     })
+}
+
+/// [`prove`], also when the authority changed while this node was away: the answer carries the authorities, and what is
+/// trusted here leads to the new one. It is not kept: the Nucleus tells all that is to be kept on the first heartbeat.
+fn prove_or_follow(identity: &Identity, peer: PeerId, hello: &Hello) -> Result<Membership, Doubt> {
+    let doubt = match prove(identity, peer, hello) {
+        Err(doubt @ Doubt::Certificate(CertificateFault::Untrusted)) => doubt,
+        proved => return proved,
+    };
+    let anchors: Vec<Vec<u8>> = hello.anchors.iter().map(|anchor| anchor.0.clone()).collect();
+    let Ok(trust) = identity.trust.following(&anchors, now_ms()) else { return Err(doubt) };
+    prove(&Identity { trust, ..identity.clone() }, peer, hello)
 }
 
 fn doubted(peer: PeerId, doubt: &Doubt) -> AskError {
