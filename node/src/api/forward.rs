@@ -5,6 +5,7 @@ use super::server::Handled;
 use super::types::{ApiError, ErrorCode};
 use crate::daemon::Node;
 use crate::daemon::shared::LinkState;
+use crate::nucleus::relay::pass_between;
 use crate::standalone::error::chain;
 use axum::body::Body;
 use axum::extract::Request;
@@ -14,7 +15,7 @@ use hyper::client::conn::http1;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use orbit_core::grid::Refusal;
-use orbit_mesh::net::{MeshStream, Protocol};
+use orbit_mesh::net::{AskError, MeshStream, Protocol};
 
 /// Largest answer that is read here itself, bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -31,26 +32,18 @@ async fn pass_on(node: &Node, mut request: Request) -> Handled<Response> {
     let here = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let mut sender = connect(node).await?;
     let is_question = request.method() == Method::GET;
-    let mut response = sender.send_request(request).await.map_err(|error| {
-        let mut failure = unreachable(node, &error);
-        if !is_question {
-            // It was sent; whether it arrived and was done is not known here.
-            failure.0.code = ErrorCode::Failed;
-            failure.0.message += "; it may or may not have been done";
-            failure.0.hint =
-                Some("look with `orbit node ls` or `orbit token ls` before trying again".to_owned());
-        }
-        failure
-    })?;
+    let mut response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| if is_question { unreachable(node, &error) } else { uncertain(node, &error) })?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let there = hyper::upgrade::on(&mut response);
         let here = here.ok_or_else(|| ApiFailure::usage("the request asks for no upgrade"))?;
         node.tasks.spawn(async move {
             if let (Ok(here), Ok(there)) = tokio::join!(here, there) {
-                // Whichever side ends first ends both; what went wrong is known to the side that waits for data.
-                let copied =
-                    tokio::io::copy_bidirectional(&mut TokioIo::new(here), &mut TokioIo::new(there)).await;
-                tracing::debug!(?copied, "a session was passed on");
+                // What went wrong is known to the side that waits for data.
+                let ended = pass_between(TokioIo::new(here), TokioIo::new(there)).await;
+                tracing::debug!(?ended, "a session was passed on");
             }
         });
     }
@@ -63,7 +56,7 @@ pub(crate) async fn remove_node(node: &Node, name: &str) -> Handled<()> {
         .body(Body::empty())
         .map_err(|error| ApiFailure::usage(error.to_string()))?;
     let mut sender = connect(node).await?;
-    let response = sender.send_request(request).await.map_err(|error| unreachable(node, &error))?;
+    let response = sender.send_request(request).await.map_err(|error| uncertain(node, &error))?;
     if response.status().is_success() {
         return Ok(());
     }
@@ -95,7 +88,13 @@ async fn open(node: &Node) -> Handled<MeshStream> {
             return Err(failure);
         }
     };
-    node.mesh.open(peer, Protocol::Api).await.map_err(|error| unreachable(node, &error))
+    node.mesh.open(peer, Protocol::Api).await.map_err(|error| match error {
+        AskError::TooManyStreams { max, .. } => {
+            let limit = u32::try_from(max).unwrap_or(u32::MAX);
+            Refusal::Busy { name: "the way to the Nucleus".to_owned(), limit }.into()
+        }
+        error => unreachable(node, &error),
+    })
 }
 
 fn no_nucleus(node: &Node) -> ApiFailure {
@@ -106,5 +105,14 @@ fn unreachable(node: &Node, error: &(dyn std::error::Error + 'static)) -> ApiFai
     let mut failure = no_nucleus(node);
     failure.0.code = ErrorCode::Unreachable;
     failure.0.message = format!("the Nucleus did not answer: {}", chain(error));
+    failure
+}
+
+/// A request to change something was sent; whether it arrived and was done is not known here.
+fn uncertain(node: &Node, error: &(dyn std::error::Error + 'static)) -> ApiFailure {
+    let mut failure = unreachable(node, error);
+    failure.0.code = ErrorCode::Failed;
+    failure.0.message += "; it may or may not have been done";
+    failure.0.hint = Some("look with `orbit node ls` or `orbit token ls` before trying again".to_owned());
     failure
 }

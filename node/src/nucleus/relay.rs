@@ -2,11 +2,11 @@
 
 use super::Nucleus;
 use crate::daemon::Node;
-use orbit_core::grid::NodeRecord;
-use orbit_core::grid::Refusal;
+use futures::FutureExt;
+use orbit_core::grid::{NodeRecord, Refusal};
 use orbit_core::wire::system::{Opening, Reply};
 use orbit_core::wire::{MESSAGE_BYTES_MAX, decode, encode};
-use orbit_mesh::net::Protocol;
+use orbit_mesh::net::{AskError, Protocol};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ const OPENING_BYTES_MAX: usize = 16 << 10;
 const PIPE_BYTES: usize = 256 << 10;
 /// Bytes copied at a time in each direction.
 const COPY_BYTES: usize = 64 << 10;
+/// How long one side may take nothing of what the other says. A star gives up sooner.
+const TAKING_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A way to a star, open for one session.
 pub(crate) enum Way {
@@ -47,7 +49,12 @@ pub(crate) async fn open(node: &Arc<Node>, nucleus: &Nucleus, record: &NodeRecor
         Refusal::NodeUnreachable { name: record.name.clone(), last_seen_ago_ms: ago }
     };
     let link = node.mesh.peers().into_iter().find(|link| link.node == record.id).ok_or_else(unreachable)?;
-    let stream = node.mesh.open(link.peer, Protocol::System).await.map_err(|_| unreachable())?;
+    let stream = node.mesh.open(link.peer, Protocol::System).await.map_err(|error| match error {
+        AskError::TooManyStreams { max, .. } => {
+            Refusal::Busy { name: record.name.clone(), limit: u32::try_from(max).unwrap_or(u32::MAX) }
+        }
+        _ => unreachable(),
+    })?;
     Ok(Way::Mesh(stream))
 }
 
@@ -87,9 +94,64 @@ where
     star.write_all(&super::pulse::frame(&encode(&opening))).await?;
     star.flush().await?;
     tokio::select! {
-        copied = tokio::io::copy_bidirectional_with_sizes(&mut asker, &mut star, COPY_BYTES, COPY_BYTES) => copied.map(|_| ()),
+        ended = pass_between(asker, star) => ended,
         () = node.stop.cancelled() => Ok(()),
     }
+}
+
+/// Carries bytes both ways until the side of the star has ended and what it said was passed on, or the asker has gone.
+pub(crate) async fn pass_between<A, S>(asker: A, star: S) -> io::Result<()>
+where
+    A: AsyncRead + AsyncWrite,
+    S: AsyncRead + AsyncWrite,
+{
+    let (from_asker, to_asker) = tokio::io::split(asker);
+    let (from_star, to_star) = tokio::io::split(star);
+    let questions = async {
+        match pour(from_asker, to_star).await {
+            // A star that hears no more may still say why.
+            Err(Broken::To(_)) => std::future::pending().await,
+            ended => ended,
+        }
+    };
+    let ended = tokio::select! {
+        ended = pour(from_star, to_asker) => ended,
+        ended = questions => ended,
+    };
+    ended.map_err(|(Broken::From(error) | Broken::To(error))| error)
+}
+
+/// Which end of a copy failed.
+enum Broken {
+    From(io::Error),
+    To(io::Error),
+}
+
+/// Copies until the end, and passes that on too.
+async fn pour(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<(), Broken> {
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        let read = match from.read(&mut buffer).now_or_never() {
+            Some(read) => read,
+            // Nothing more comes for the moment, so what is on its way must not wait for it.
+            None => {
+                taken(to.flush()).await?;
+                from.read(&mut buffer).await
+            }
+        };
+        let read = read.map_err(Broken::From)?;
+        if read == 0 {
+            return taken(to.shutdown()).await;
+        }
+        taken(to.write_all(&buffer[..read])).await?;
+    }
+}
+
+async fn taken(write: impl Future<Output = io::Result<()>>) -> Result<(), Broken> {
+    timeout(TAKING_PATIENCE, write)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        .map_err(Broken::To)
 }
 
 async fn read_opening(asker: &mut (impl AsyncRead + Unpin)) -> io::Result<Opening> {
@@ -101,4 +163,43 @@ async fn read_opening(asker: &mut (impl AsyncRead + Unpin)) -> io::Result<Openin
     let mut bytes = vec![0; len];
     asker.read_exact(&mut bytes).await?;
     decode(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    #[tokio::test]
+    async fn a_session_ends_with_the_star_after_its_last_words() {
+        let (mut asker, near) = duplex(16);
+        let (mut star, far) = duplex(16);
+        let passed = tokio::spawn(pass_between(near, far));
+        let said = b"more than the pipes between them hold at once";
+        asker.write_all(b"a question").await.expect("asks");
+        star.write_all(&said[..8]).await.expect("answers");
+        let rest = tokio::spawn(async move {
+            star.write_all(&said[8..]).await.expect("answers");
+            // It hears no more, and ends.
+            drop(star);
+        });
+        let mut heard = Vec::new();
+        asker.read_to_end(&mut heard).await.expect("hears the end");
+        assert_eq!(heard, said);
+        rest.await.expect("ends");
+        // The asker is still there, and has not closed anything.
+        timeout(Duration::from_secs(5), passed).await.expect("ends").expect("no panic").expect("ends well");
+        drop(asker);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_the_asker() {
+        let (asker, near) = duplex(16);
+        let (mut star, far) = duplex(16);
+        let passed = tokio::spawn(pass_between(near, far));
+        drop(asker);
+        let mut heard = Vec::new();
+        timeout(Duration::from_secs(5), star.read_to_end(&mut heard)).await.expect("ends").expect("hears it");
+        timeout(Duration::from_secs(5), passed).await.expect("ends").expect("no panic").expect("ends well");
+    }
 }
