@@ -11,6 +11,8 @@ use super::data_dir::{DataDir, Membership};
 use super::error::DaemonError;
 use super::lookup::resolve;
 use crate::standalone::state::now_ms;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::{JoinToken, Refusal, Role};
 use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest};
@@ -18,7 +20,7 @@ use orbit_mesh::key::NodeKey;
 use orbit_mesh::net::{Limits, Mesh, MeshConfig, MeshEvent};
 use orbit_mesh::pki::{SigningRequest, verify_against_pin};
 use orbit_mesh::{Multiaddr, PeerId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
@@ -26,6 +28,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// How long other nodes are looked for by mDNS.
 const SEARCH: Duration = Duration::from_secs(10);
+/// Nodes that are met at the same time: one that does not answer must not hold up the others.
+const MET_AT_ONCE: usize = 8;
 /// Nuclei that are tried.
 const NUCLEI_MAX: usize = 8;
 
@@ -255,13 +259,83 @@ async fn search(
     }
     let mut seen = Seen::default();
     let deadline = Instant::now() + SEARCH;
-    while let Ok(Some(event)) = timeout_at(deadline, events.recv()).await {
-        let MeshEvent::Discovered { peer, addresses } = event else { continue };
-        if let Some(found) = seen.meet(mesh, peer, addresses, token, deadline).await {
+    let mut meetings = FuturesUnordered::new();
+    // Who is met right now, and where they were seen meanwhile.
+    let mut in_hand: BTreeMap<PeerId, Option<Vec<Multiaddr>>> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            event = timeout_at(deadline, events.recv()), if in_hand.len() < MET_AT_ONCE => {
+                let Ok(Some(event)) = event else { break };
+                let MeshEvent::Discovered { peer, addresses } = event else { continue };
+                if let Some(again) = in_hand.get_mut(&peer) {
+                    *again = Some(addresses);
+                } else if !seen.others.contains(&peer) {
+                    in_hand.insert(peer, None);
+                    meetings.push(meet(mesh, peer, addresses, token, deadline));
+                }
+            }
+            Some((peer, outcome)) = meetings.next() => {
+                let again = in_hand.remove(&peer).flatten();
+                if let Some(found) = seen.note(peer, outcome) {
+                    return found;
+                }
+                if let Some(addresses) = again.filter(|_| !seen.others.contains(&peer)) {
+                    in_hand.insert(peer, None);
+                    meetings.push(meet(mesh, peer, addresses, token, deadline));
+                }
+            }
+        }
+    }
+    // The last ones end in a moment: they know the deadline too.
+    while let Some((peer, outcome)) = meetings.next().await {
+        if let Some(found) = seen.note(peer, outcome) {
             return found;
         }
     }
     Err(seen.explain())
+}
+
+/// What came of a meeting.
+enum Meeting {
+    /// Nobody answered at this address.
+    Unreachable(String),
+    /// It is the Nucleus, or leads to it.
+    Found(PeerId, String),
+    /// It is of the grid, and could not lead to its Nucleus.
+    Astray(DaemonError),
+    /// It is of another grid, or of none.
+    Stranger,
+    /// Nothing can be said until the clocks agree.
+    Clock(i64),
+}
+
+/// Meets one node that mDNS showed.
+async fn meet(
+    mesh: &Mesh,
+    peer: PeerId,
+    addresses: Vec<Multiaddr>,
+    token: &JoinToken,
+    deadline: Instant,
+) -> (PeerId, Meeting) {
+    let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
+    let asked = async {
+        mesh.connect(Some(peer), addresses).await.ok()?;
+        mesh.hello(peer).await.ok()
+    };
+    let Some(hello) = timeout_at(deadline, asked).await.ok().flatten() else {
+        return (peer, Meeting::Unreachable(shown));
+    };
+    let outcome = match judge(&hello, peer, token) {
+        Met::Nucleus => return (peer, Meeting::Found(peer, shown)),
+        Met::ClockAhead(ahead_ms) => return (peer, Meeting::Clock(ahead_ms)),
+        Met::Member => match from_member(mesh, peer, token).await {
+            Ok((nucleus, via)) => return (peer, Meeting::Found(nucleus, via)),
+            Err(error) => Meeting::Astray(error),
+        },
+        Met::Stranger => Meeting::Stranger,
+    };
+    mesh.disconnect(peer).await;
+    (peer, outcome)
 }
 
 /// Whom mDNS showed, and what came of it.
@@ -274,38 +348,19 @@ struct Seen {
 }
 
 impl Seen {
-    /// The end of the search, if this node is it.
-    async fn meet(
-        &mut self,
-        mesh: &Mesh,
-        peer: PeerId,
-        addresses: Vec<Multiaddr>,
-        token: &JoinToken,
-        deadline: Instant,
-    ) -> Option<Result<(PeerId, String), DaemonError>> {
-        if self.others.contains(&peer) {
-            return None;
-        }
-        let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
-        let asked = async {
-            mesh.connect(Some(peer), addresses).await.ok()?;
-            mesh.hello(peer).await.ok()
-        };
-        let Some(hello) = timeout_at(deadline, asked).await.ok().flatten() else {
-            self.unreachable.insert(shown);
-            return None;
-        };
-        match judge(&hello, peer, token) {
-            Met::Nucleus => return Some(Ok((peer, shown))),
-            Met::ClockAhead(ahead_ms) => return Some(Err(DaemonError::Clock { ahead_ms })),
-            Met::Member => match from_member(mesh, peer, token).await {
-                Ok(found) => return Some(Ok(found)),
-                Err(error) => self.astray = Some(error),
-            },
-            Met::Stranger => {}
+    /// The end of the search, if this meeting is it.
+    fn note(&mut self, peer: PeerId, outcome: Meeting) -> Option<Result<(PeerId, String), DaemonError>> {
+        match outcome {
+            Meeting::Found(nucleus, via) => return Some(Ok((nucleus, via))),
+            Meeting::Clock(ahead_ms) => return Some(Err(DaemonError::Clock { ahead_ms })),
+            Meeting::Unreachable(shown) => {
+                self.unreachable.insert(shown);
+                return None;
+            }
+            Meeting::Astray(error) => self.astray = Some(error),
+            Meeting::Stranger => {}
         }
         self.others.insert(peer);
-        mesh.disconnect(peer).await;
         None
     }
 
