@@ -1,7 +1,7 @@
 //! [`JobsDb`]: opening, checking and closing `jobs.db`. What is in it has a file each below.
 
 pub(crate) mod checkpoints;
-mod grid;
+pub(crate) mod grid;
 pub(crate) mod plans;
 pub(crate) mod runs;
 mod schema;

@@ -44,10 +44,11 @@
 //! | `checkpoints` | destination_root, path | stage_name, identity (48 bytes), verified_len, chunk_count | all of them |
 //! | `checkpoint_parts` | checkpoint, first chunk | records: 36 bytes a chunk | checkpoint, first, records |
 //! | `grid` | kind, key | body: CBOR of [`Change`](orbit_core::grid::Change) | kind, key, body |
-//! | `metering` | node (16 bytes) | body: CBOR of [`Metering`](orbit_core::wire::pulse::Metering) | none: counters |
+//! | `metering` | node (16 bytes) | body: CBOR, an array of two [`Metering`](orbit_core::wire::pulse::Metering) | none: counters |
 //!
 //! Kinds of `grid`: 0 header, 1 authorities, 2 member (node id), 3 token (token id), 4 constellation (name),
-//! 5 revocation (serial), 6 older certificate that is still valid (serial).
+//! 5 revocation (serial), 6 older certificate that is still valid (serial). The two of `metering` are the total and what
+//! of the node's latest process is in it ([`MeteringRow`]).
 //!
 //! A file identity is `0` dev u64, `8` ino u64, `16` size u64, `24` mtime, `36` ctime; 48 bytes.
 //!
@@ -90,6 +91,7 @@ mod universe;
 pub use error::{Cause, Damage, StoreError};
 pub use ids::{ParseIdError, PlanId, RunId};
 pub use jobs::checkpoints::{Checkpoint, CheckpointChunks, StoredCheckpoint};
+pub use jobs::grid::MeteringRow;
 pub use jobs::plans::{NewPlan, PlanRow};
 pub use jobs::runs::{NewRun, RunRow, RunState};
 pub use jobs::steps::{NewStep, StepRow, StepState};

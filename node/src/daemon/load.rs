@@ -2,29 +2,52 @@
 
 use orbit_core::wire::pulse::{Disk, Load};
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Disks told at most.
 const DISKS_MAX: usize = 32;
+/// How long the file systems are waited for. One that hangs must not hold up what is told of all the rest.
+const DISKS_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Measures load; processor use is that since the measurement before.
 #[derive(Debug, Default)]
 pub(crate) struct LoadMeter {
     busy: u64,
     total: u64,
+    /// The disks, when the file systems answered last.
+    disks: Vec<Disk>,
+    /// They are being asked, on a thread of its own.
+    asked: Option<JoinHandle<Vec<Disk>>>,
 }
 
 impl LoadMeter {
-    /// Looks now. Blocks as long as the file systems under the allowed paths take to answer.
-    pub(crate) fn measure(&mut self, allowed: &[PathBuf]) -> Load {
+    /// Looks now. While the file systems under the allowed paths do not answer, their disks are as they were.
+    /// Cancel-safe.
+    pub(crate) async fn measure(&mut self, allowed: &[PathBuf]) -> Load {
+        self.ask_disks(allowed).await;
         let mut load = Load {
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16),
             cpu_permille: self.processor(),
-            disks: allowed.iter().take(DISKS_MAX).filter_map(disk).collect(),
+            disks: self.disks.clone(),
             memory_own: own_memory(),
             ..Load::default()
         };
         (load.memory_total, load.memory_available) = memory();
         load
+    }
+
+    /// Asks the file systems, one time after the other.
+    async fn ask_disks(&mut self, allowed: &[PathBuf]) {
+        let asked = self.asked.get_or_insert_with(|| {
+            let paths: Vec<PathBuf> = allowed.iter().take(DISKS_MAX).cloned().collect();
+            tokio::task::spawn_blocking(move || paths.iter().filter_map(disk).collect())
+        });
+        if let Ok(answered) = timeout(DISKS_PATIENCE, asked).await {
+            self.asked = None;
+            self.disks = answered.unwrap_or_default();
+        }
     }
 
     fn processor(&mut self) -> u16 {
@@ -71,14 +94,33 @@ pub(crate) fn own_memory() -> u64 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn this_machine_has_memory_and_a_disk() {
-        let load = LoadMeter::default().measure(&[PathBuf::from("/")]);
+    #[tokio::test]
+    async fn this_machine_has_memory_and_a_disk() {
+        let mut meter = LoadMeter::default();
+        let mut load = meter.measure(&[PathBuf::from("/")]).await;
+        while load.disks.is_empty() {
+            load = meter.measure(&[PathBuf::from("/")]).await;
+        }
         if cfg!(target_os = "linux") {
             assert!(load.memory_total >= load.memory_available && load.memory_available > 0);
             assert!(load.memory_own > 0 && load.memory_own < load.memory_total);
         }
         assert!(load.disks[0].total >= load.disks[0].free);
         assert!(load.cpu_permille <= 1000 && load.cores > 0);
+    }
+
+    #[tokio::test]
+    async fn disks_that_do_not_answer_are_as_they_were() {
+        let mut meter = LoadMeter::default();
+        let root = [PathBuf::from("/")];
+        let before = meter.measure(&root).await.disks;
+        let (answer, hangs) = std::sync::mpsc::channel::<()>();
+        meter.asked = Some(tokio::task::spawn_blocking(move || {
+            let _ = hangs.recv();
+            Vec::new()
+        }));
+        assert_eq!(meter.measure(&root).await.disks.len(), before.len());
+        assert!(meter.asked.is_some(), "nobody is asked a second time");
+        drop(answer);
     }
 }

@@ -8,6 +8,7 @@ use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::{Profile, Refusal};
+use orbit_core::wire::join::{JoinReply, JoinRequest};
 use orbit_core::wire::pulse::{PULSE_BYTES_MAX, Pulse, PulseReply, Update};
 use orbit_core::wire::{decode, encode};
 use orbit_mesh::key::{peer_id_of, random};
@@ -24,6 +25,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// A heartbeat that is not answered for so long means that the link is dead.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// Nuclei that are tried of those another member tells.
+const NUCLEI_MAX: usize = 8;
 
 /// Keeps the link until the node stops.
 pub(super) async fn keep(node: Arc<Node>) {
@@ -90,54 +93,125 @@ async fn find(node: &Node) -> Result<PeerLink, LinkError> {
     if let Some(link) = connected() {
         return Ok(link);
     }
-    let mut tried = Vec::new();
-    let mut last = None;
-    for (peer, addresses) in candidates(node).await {
-        tried.extend(addresses.iter().map(ToString::to_string));
-        match node.mesh.connect(peer, addresses).await {
-            Ok(_) => {
-                if let Some(link) = connected() {
-                    return Ok(link);
-                }
-            }
-            Err(ConnectError::Refused { peer, refusal }) => return Err(refused(node, peer, refusal).await),
-            Err(error) => last = Some(error),
+    let mut tried = Tried::default();
+    for (peer, addresses) in known(node) {
+        tried.connect(node, Some(peer), addresses).await?;
+        if let Some(link) = connected() {
+            return Ok(link);
         }
     }
-    tried.dedup();
-    let tried = if tried.is_empty() {
-        "no address: none is known, and mDNS shows none".to_owned()
-    } else {
-        tried.join(", ")
-    };
-    Err(LinkError::NotFound { tried, source: last })
-}
-
-/// What a refusal means. One by a peer whose key is not that of a Nucleus means nothing: anybody can refuse.
-///
-/// An expired certificate is no reason to stay outside: the grid still knows the key. A removed node has no reason to
-/// go on.
-async fn refused(node: &Node, peer: PeerId, refusal: Refusal) -> LinkError {
-    let is_nucleus = node.membership().nuclei.iter().any(|nucleus| peer_id_of(&nucleus.key) == Some(peer));
-    match &refusal {
-        Refusal::Certificate { reason: CertificateFault::Expired { .. } } if is_nucleus => {
-            match super::renewal::re_enrol(node, peer).await {
-                Ok(()) => return LinkError::Renewed,
-                Err(error) => tracing::warn!(error = chain(&error), "cannot get a new certificate"),
+    // Looking names up may take long, so these come last.
+    for via in &node.config.via {
+        let addresses = match resolve(via).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                tracing::debug!(error = chain(&error), via, "an address of star.toml");
+                continue;
+            }
+        };
+        let member = tried.connect(node, None, addresses).await?;
+        if let Some(link) = connected() {
+            return Ok(link);
+        }
+        let Some(member) = member else { continue };
+        for (peer, addresses) in told_by(node, member).await {
+            tried.connect(node, Some(peer), addresses).await?;
+            if let Some(link) = connected() {
+                return Ok(link);
             }
         }
-        Refusal::Certificate { reason: CertificateFault::Revoked } if is_nucleus => {
-            node.end_with(DaemonError::Removed {
-                name: node.standing().name,
-                grid: node.membership().grid_name,
-            });
+    }
+    Err(tried.not_found())
+}
+
+/// Where the Nucleus was looked for.
+#[derive(Default)]
+struct Tried {
+    addresses: Vec<String>,
+    /// Why the last of them did not work.
+    last: Option<ConnectError>,
+}
+
+impl Tried {
+    /// Connects to whoever is there; none: nobody is, or nobody who counts. A refusal ends the search if it is one by
+    /// a Nucleus.
+    async fn connect(
+        &mut self,
+        node: &Node,
+        peer: Option<PeerId>,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<Option<PeerId>, LinkError> {
+        self.addresses.extend(addresses.iter().map(ToString::to_string));
+        match node.mesh.connect(peer, addresses).await {
+            Ok(peer) => return Ok(Some(peer)),
+            // Anybody can refuse.
+            Err(ConnectError::Refused { peer, refusal }) if may_be_nucleus(node, peer) => {
+                return Err(refused(node, peer, refusal).await);
+            }
+            Err(error) => self.last = Some(error),
         }
-        _ => {}
+        Ok(None)
+    }
+
+    fn not_found(mut self) -> LinkError {
+        self.addresses.dedup();
+        let tried = if self.addresses.is_empty() {
+            "no address: none is known, and mDNS shows none".to_owned()
+        } else {
+            self.addresses.join(", ")
+        };
+        LinkError::NotFound { tried, source: self.last }
+    }
+}
+
+fn may_be_nucleus(node: &Node, peer: PeerId) -> bool {
+    node.membership().nuclei.iter().any(|nucleus| peer_id_of(&nucleus.key) == Some(peer))
+}
+
+/// What a refusal by a Nucleus means.
+///
+/// A certificate that expired, or is of an authority that was retired, is no reason to stay outside: the grid still
+/// knows the key. A removed node has no reason to go on.
+async fn refused(node: &Node, peer: PeerId, refusal: Refusal) -> LinkError {
+    let is_removed = match &refusal {
+        Refusal::Certificate { reason: CertificateFault::Expired { .. } | CertificateFault::Untrusted } => {
+            match super::renewal::re_enrol(node, peer).await {
+                Ok(()) => return LinkError::Renewed,
+                // The grid has even forgotten that it removed this node.
+                Err(DaemonError::Refused(Refusal::Certificate { reason: CertificateFault::Revoked })) => true,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "cannot get a new certificate");
+                    false
+                }
+            }
+        }
+        Refusal::Certificate { reason: CertificateFault::Revoked } => true,
+        _ => false,
+    };
+    if is_removed {
+        node.end_with(DaemonError::Removed { name: node.standing().name, grid: node.membership().grid_name });
     }
     LinkError::Refused(refusal)
 }
 
-async fn candidates(node: &Node) -> Vec<(Option<PeerId>, Vec<Multiaddr>)> {
+/// Where a member that is not the Nucleus says it is. Nothing is believed that the connection does not prove.
+async fn told_by(node: &Node, member: PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
+    let nuclei = match node.mesh.join(member, JoinRequest::Nuclei).await {
+        Ok(JoinReply::Nuclei(nuclei)) => nuclei,
+        answer => {
+            tracing::debug!(?answer, "a member does not say where the Nucleus is");
+            return Vec::new();
+        }
+    };
+    let places = nuclei.iter().take(NUCLEI_MAX).filter_map(|nucleus| {
+        let addresses = nucleus.addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        Some((peer_id_of(&nucleus.key)?, addresses))
+    });
+    places.filter(|(_, addresses): &(_, Vec<Multiaddr>)| !addresses.is_empty()).collect()
+}
+
+/// Where each Nucleus is, by what mDNS shows and by what was heard last.
+fn known(node: &Node) -> Vec<(PeerId, Vec<Multiaddr>)> {
     let mut candidates = Vec::new();
     let discovered = node.mesh.discovered();
     for nucleus in node.membership().nuclei {
@@ -152,13 +226,7 @@ async fn candidates(node: &Node) -> Vec<(Option<PeerId>, Vec<Multiaddr>)> {
             known.filter(|address: &Multiaddr| !discovered.iter().any(|(_, found)| found.contains(address))),
         );
         if !addresses.is_empty() {
-            candidates.push((Some(peer), addresses));
-        }
-    }
-    for via in &node.config.via {
-        match resolve(via).await {
-            Ok(addresses) => candidates.push((None, addresses)),
-            Err(error) => tracing::debug!(error = chain(&error), via, "an address of star.toml"),
+            candidates.push((peer, addresses));
         }
     }
     candidates
@@ -213,7 +281,7 @@ async fn send_pulse(
     talk: &mut Talk,
     meter: &mut LoadMeter,
 ) -> Result<(), LinkError> {
-    let mut load = meter.measure(&node.config.allowed_paths);
+    let mut load = meter.measure(&node.config.allowed_paths).await;
     load.calls_running = node.star.calls_running();
     let profile = node.profile();
     let news = (talk.told.as_ref() != Some(&profile)).then(|| profile.clone());

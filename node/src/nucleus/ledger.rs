@@ -4,9 +4,7 @@
 //! them. Commands that arrive together are stored together. A group of voters will stand behind the same interface.
 
 use orbit_core::grid::{Change, Command, GridState, Refusal};
-use orbit_core::ids::NodeId;
-use orbit_core::wire::pulse::Metering;
-use orbit_store::{JobsDb, StoreError};
+use orbit_store::{JobsDb, MeteringRow, StoreError};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, RwLock};
@@ -40,7 +38,7 @@ pub type Outcome = Result<Vec<Change>, LedgerError>;
 
 enum Entry {
     Command(Box<Command>, oneshot::Sender<Outcome>),
-    Metering(Vec<(NodeId, Metering)>),
+    Metering(Vec<MeteringRow>),
 }
 
 /// The grid's state and the way to change it.
@@ -49,7 +47,7 @@ pub struct Ledger {
     state: Arc<RwLock<GridState>>,
     entries: Option<SyncSender<Entry>>,
     writer: Option<JoinHandle<()>>,
-    metering: Vec<(NodeId, Metering)>,
+    metering: Vec<MeteringRow>,
 }
 
 impl Ledger {
@@ -102,15 +100,15 @@ impl Ledger {
     }
 
     /// The stars' counters as they were kept when the ledger was opened.
-    pub fn metering(&self) -> &[(NodeId, Metering)] {
+    pub fn metering(&self) -> &[MeteringRow] {
         &self.metering
     }
 
-    /// Adds to the stars' counters, some time soon. Dropped when the disk cannot keep up: counters are not worth
-    /// waiting for.
-    pub fn add_metering(&self, deltas: Vec<(NodeId, Metering)>) {
+    /// Keeps the stars' counters, some time soon. Dropped when the disk cannot keep up: the next ones say all that
+    /// these do.
+    pub fn add_metering(&self, rows: Vec<MeteringRow>) {
         if let Some(entries) = &self.entries
-            && entries.try_send(Entry::Metering(deltas)).is_err()
+            && entries.try_send(Entry::Metering(rows)).is_err()
         {
             tracing::debug!("metering was left out: the disk is busy");
         }
@@ -150,8 +148,8 @@ impl Writer {
         let mut answers = Vec::new();
         for entry in batch {
             match entry {
-                Entry::Metering(deltas) => {
-                    if let Err(error) = self.jobs.add_metering(&deltas) {
+                Entry::Metering(rows) => {
+                    if let Err(error) = self.jobs.put_metering(&rows) {
                         tracing::warn!(
                             error = crate::standalone::error::chain(&error),
                             "cannot keep metering"

@@ -5,7 +5,7 @@ use crate::daemon::Node;
 use crate::daemon::load::LoadMeter;
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::{Command, GridState, Role};
+use orbit_core::grid::{Command, GridState, Profile, Role};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::join::NucleusAddress;
@@ -35,6 +35,9 @@ pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
 /// Answers a star's heartbeats until its stream ends.
 pub(crate) async fn serve(node: Arc<Node>, from: Member, stream: MeshStream) {
     let Some(nucleus) = &node.nucleus else { return };
+    if nucleus.ledger.with(|state| state.node(from.node).is_none()) {
+        return;
+    }
     if let Err(error) = converse(&node, nucleus, &from, stream).await {
         tracing::debug!(node = %from.node, error = chain(&error), "heartbeats ended");
     }
@@ -44,16 +47,24 @@ async fn converse(node: &Node, nucleus: &Nucleus, from: &Member, stream: MeshStr
     let (mut incoming, mut outgoing) = tokio::io::split(stream);
     let mut news = nucleus.news.subscribe();
     let mut told = None;
+    // What it said of itself, until it is stored.
+    let mut said = None;
+    let replaced = nucleus.registry.begin_stream(from.node);
     let patience = node.options.pulse_interval * 6;
     // A frame is read in pieces that can be dropped and taken up again, so that news need not wait for a heartbeat.
     let mut frame = PartialFrame::default();
     loop {
         tokio::select! {
             filled = timeout(patience, frame.fill(&mut incoming)) => {
-                let pulse: Pulse = decode(filled.map_err(|_| io::ErrorKind::TimedOut)??)
+                let mut pulse: Pulse = decode(filled.map_err(|_| io::ErrorKind::TimedOut)??)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if !nucleus.registry.may_come(from.node) {
+                    return Err(io::Error::other("they come faster than is sane"));
+                }
                 let seq = pulse.seq;
-                take_in(nucleus, from.node, pulse).await;
+                said = pulse.profile.take().or(said);
+                describe(nucleus, from.node, &mut said).await;
+                take_in(nucleus, from.node, pulse);
                 frame.clear();
                 answer(node, nucleus, from.node, Some(seq), &mut told, &mut outgoing).await?;
             }
@@ -61,18 +72,27 @@ async fn converse(node: &Node, nucleus: &Nucleus, from: &Member, stream: MeshStr
                 changed.map_err(|_| io::ErrorKind::UnexpectedEof)?;
                 answer(node, nucleus, from.node, None, &mut told, &mut outgoing).await?;
             }
+            () = replaced.cancelled() => return Ok(()),
         }
     }
 }
 
-async fn take_in(nucleus: &Nucleus, id: NodeId, mut pulse: Pulse) {
-    if let Some(profile) = pulse.profile.take() {
-        let is_new =
-            nucleus.ledger.with(|state| state.node(id).is_some_and(|record| record.profile != profile));
-        if is_new && let Err(error) = nucleus.ledger.execute(Command::Describe { node: id, profile }).await {
-            tracing::warn!(node = %id, error = chain(&error), "cannot keep what a node says of itself");
-        }
+/// Stores what a node says of itself, if it is new. What comes too soon after the last waits in `said` for the next
+/// heartbeat: each costs a write that is waited for.
+async fn describe(nucleus: &Nucleus, id: NodeId, said: &mut Option<Profile>) {
+    let is_new = |profile: &Profile| {
+        nucleus.ledger.with(|state| state.node(id).is_some_and(|record| record.profile != *profile))
+    };
+    if said.as_ref().is_some_and(is_new)
+        && nucleus.registry.may_describe(id)
+        && let Some(profile) = said.take()
+        && let Err(error) = nucleus.ledger.execute(Command::Describe { node: id, profile }).await
+    {
+        tracing::warn!(node = %id, error = chain(&error), "cannot keep what a node says of itself");
     }
+}
+
+fn take_in(nucleus: &Nucleus, id: NodeId, mut pulse: Pulse) {
     pulse.load.disks.truncate(32);
     nucleus.registry.heard(id, pulse);
 }
@@ -117,7 +137,9 @@ fn update_for(node: &Node, nucleus: &Nucleus, state: &GridState, id: NodeId) -> 
         anchors: anchors(state),
         revoked: state.revoked_newest(REVOKED_TOLD_MAX),
         nuclei: nuclei(node, state),
-        renew: record.certificate.authority != nucleus.authority().certificate().pin(),
+        // It may not have been able to keep the last one that it was given, or never have got it.
+        renew: record.certificate.authority != nucleus.authority().certificate().pin()
+            || nucleus.registry.uses(id).is_some_and(|serial| serial != record.certificate.serial),
     })
 }
 
@@ -144,16 +166,17 @@ pub(crate) fn nuclei(node: &Node, state: &GridState) -> Vec<NucleusAddress> {
 
 /// The Nucleus's heartbeat to itself.
 pub(super) async fn own(node: &Node, nucleus: &Nucleus, meter: &mut LoadMeter) {
-    let mut load = meter.measure(&node.config.allowed_paths);
+    let mut load = meter.measure(&node.config.allowed_paths).await;
     load.calls_running = node.star.calls_running();
     let pulse = Pulse {
         now_ms: now_ms(),
         load,
         metering: node.star.metering(),
-        profile: Some(node.profile()),
+        serial: node.certificate().ok().map(|certificate| certificate.serial),
         ..Pulse::default()
     };
-    take_in(nucleus, nucleus.own, pulse).await;
+    describe(nucleus, nucleus.own, &mut Some(node.profile())).await;
+    take_in(nucleus, nucleus.own, pulse);
 }
 
 /// A frame that arrives in pieces.

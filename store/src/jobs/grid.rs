@@ -11,9 +11,20 @@ use orbit_core::ids::NodeId;
 use orbit_core::wire::pulse::Metering;
 use orbit_core::wire::{decode, encode};
 use rusqlite::{Connection, Row, Transaction, params};
-use std::collections::HashMap;
 
 const DAMAGED: Fault = Fault::Damage(Damage::Row { table: "grid" });
+
+/// Counters of one node. A node counts from zero again with each process, so what of its process is in the total is
+/// kept with the total: a Nucleus that starts again neither counts it twice nor misses what came meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeteringRow {
+    /// Whose.
+    pub node: NodeId,
+    /// All it did for the grid; `since_ms` means nothing here.
+    pub total: Metering,
+    /// The counters of its latest process, as far as they are in `total`.
+    pub counted: Metering,
+}
 
 /// Kinds of records; their numbers are stored, and rows are loaded in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,26 +96,24 @@ impl JobsDb {
         })
     }
 
-    /// Adds to the counters of nodes. A power cut may take back the last additions.
-    pub fn add_metering(&mut self, deltas: &[(NodeId, Metering)]) -> Result<(), StoreError> {
-        if deltas.is_empty() {
+    /// Keeps counters of nodes in place of those kept before. A power cut may take back the last ones.
+    pub fn put_metering(&mut self, rows: &[MeteringRow]) -> Result<(), StoreError> {
+        if rows.is_empty() {
             return Ok(());
         }
-        self.write("add to counters", |transaction| {
-            let known: HashMap<NodeId, Metering> = all_metering(transaction)?.into_iter().collect();
+        self.write("keep counters", |transaction| {
             let mut put = transaction.prepare_cached(
                 "INSERT INTO metering (node, body) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = ?2",
             )?;
-            for (node, delta) in deltas {
-                let old = known.get(node).copied().unwrap_or_default();
-                put.execute(params![node.as_bytes(), encode(&sum(old, *delta))])?;
+            for row in rows {
+                put.execute(params![row.node.as_bytes(), encode(&(row.total, row.counted))])?;
             }
             Ok(())
         })
     }
 
     /// The counters of all nodes that have any. A damaged counter counts from zero again.
-    pub fn all_metering(&self) -> Result<Vec<(NodeId, Metering)>, StoreError> {
+    pub fn all_metering(&self) -> Result<Vec<MeteringRow>, StoreError> {
         self.read("read counters", all_metering)
     }
 
@@ -157,29 +166,17 @@ fn crc(kind: i64, key: &[u8], body: &[u8]) -> u32 {
     checksum(&[&kind.to_le_bytes(), key, body])
 }
 
-fn all_metering(connection: &Connection) -> Result<Vec<(NodeId, Metering)>, Fault> {
+fn all_metering(connection: &Connection) -> Result<Vec<MeteringRow>, Fault> {
     let mut statement = connection.prepare_cached("SELECT node, body FROM metering")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     let mut found = Vec::new();
     for row in rows {
         let (node, body) = row?;
-        if let (Ok(id), Ok(metering)) = (<[u8; 16]>::try_from(node.as_slice()), decode(&body)) {
-            found.push((NodeId::from_bytes(id), metering));
+        if let (Ok(id), Ok((total, counted))) = (<[u8; 16]>::try_from(node.as_slice()), decode(&body)) {
+            found.push(MeteringRow { node: NodeId::from_bytes(id), total, counted });
         } else {
             tracing::warn!("dropped a damaged counter");
         }
     }
     Ok(found)
-}
-
-fn sum(a: Metering, b: Metering) -> Metering {
-    Metering {
-        since_ms: 0,
-        calls: a.calls.saturating_add(b.calls),
-        refused: a.refused.saturating_add(b.refused),
-        entries_scanned: a.entries_scanned.saturating_add(b.entries_scanned),
-        bytes_hashed: a.bytes_hashed.saturating_add(b.bytes_hashed),
-        bytes_sent: a.bytes_sent.saturating_add(b.bytes_sent),
-        bytes_received: a.bytes_received.saturating_add(b.bytes_received),
-    }
 }

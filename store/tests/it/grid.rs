@@ -5,7 +5,7 @@ use orbit_core::grid::{
 };
 use orbit_core::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
 use orbit_core::wire::pulse::Metering;
-use orbit_store::{Damage, JobsDb, StoreError};
+use orbit_store::{Damage, JobsDb, MeteringRow, StoreError};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -52,6 +52,7 @@ fn everything() -> Vec<Change> {
         Change::Token(TokenRecord {
             id: TokenId::from_bytes([4; 6]),
             secret_hash: [5; 32],
+            authority: [8; 32],
             role: Role::Witness,
             uses: 3,
             used_by: vec![[6; 32]],
@@ -146,14 +147,16 @@ fn version_2_is_migrated_and_keeps_its_rows() {
 }
 
 #[test]
-fn counters_add_up() {
+fn counters_are_kept_with_what_of_a_process_is_in_them() {
     let mut jobs = JobsDb::in_memory().expect("in memory");
-    let delta = |calls| Metering { since_ms: 77, calls, bytes_sent: u64::MAX / 2, ..Metering::default() };
-    jobs.add_metering(&[(id(1), delta(3)), (id(2), delta(1))]).expect("added");
-    jobs.add_metering(&[(id(1), delta(4))]).expect("added");
-    jobs.add_metering(&[(id(1), delta(0))]).expect("added, without overflow");
+    let row = |number, calls| MeteringRow {
+        node: id(number),
+        total: Metering { calls: calls + 100, ..Metering::default() },
+        counted: Metering { since_ms: 77, calls, bytes_sent: u64::MAX, ..Metering::default() },
+    };
+    jobs.put_metering(&[row(1, 3), row(2, 1)]).expect("kept");
+    jobs.put_metering(&[row(1, 7)]).expect("kept in place of the first");
     let mut all = jobs.all_metering().expect("read");
-    all.sort_by_key(|(id, _)| *id);
-    assert_eq!(all.iter().map(|(_, counters)| counters.calls).collect::<Vec<_>>(), [7, 1]);
-    assert_eq!(all[0].1.bytes_sent, u64::MAX);
+    all.sort_by_key(|row| row.node);
+    assert_eq!(all, [row(1, 7), row(2, 1)]);
 }
