@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often expired tokens and revocations are forgotten and counters are kept.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+const TIDY_EVERY: Duration = Duration::from_mins(1);
 
 /// Revocations kept beside the ledger, for the mesh; the ledger has them all, and is asked too.
 const REVOKED_KEPT_MAX: usize = 50_000;

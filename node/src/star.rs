@@ -77,7 +77,8 @@ impl Default for StarLimits {
             heavy: 2 * cores,
             opening: Duration::from_secs(10),
             idle: Duration::from_mins(1),
-            stall: Duration::from_secs(30),
+            // A person may look at the first page for a while.
+            stall: Duration::from_mins(5),
             cache_linger: Duration::from_secs(2),
         }
     }

@@ -340,6 +340,61 @@ fn the_nucleus_may_be_restarted() {
 }
 
 #[test]
+fn a_star_that_lost_its_new_certificate_is_given_it_again() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let nucleus = founded(place.path(), DAYS);
+    let mut star = joined(place.path(), "nas2", &nucleus, DAYS);
+    wait_ready(&nucleus, "nas2");
+    let kept = star.place.join("identity/membership.cbor");
+    let old = std::fs::read(&kept).expect("reads");
+    star.client().post::<Vec<AuthorityView>>("/v1/authorities", &()).expect("rotates");
+    wait("the new certificate", || {
+        let now: Vec<AuthorityView> = nucleus.client().get("/v1/authorities").ok()?;
+        (now.last()?.members == 2 && has_certificate(&kept, &nucleus)).then_some(())
+    });
+    star.stop();
+    std::fs::write(&kept, old).expect("writes");
+    assert!(!has_certificate(&kept, &nucleus), "the old one was kept before");
+    star.start();
+    wait("the star having what the grid gave it", || has_certificate(&kept, &nucleus).then_some(()));
+}
+
+/// Whether the certificate that the grid last gave to nas2 is on its disk.
+fn has_certificate(kept: &Path, nucleus: &Daemon) -> bool {
+    let serial = node(nucleus, "nas2").expect("it is a member").certificate.serial;
+    let kept = std::fs::read(kept).expect("reads");
+    let hex: String = kept.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.contains(&serial)
+}
+
+#[test]
+fn the_nucleus_is_found_past_other_grids_and_by_way_of_members() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let mut nucleus = founded(&place.path().join("here"), DAYS);
+    let other = founded(&place.path().join("there"), DAYS);
+    let mut first = joined(place.path(), "nas2", &nucleus, DAYS);
+    let mut second = joined(place.path(), "nas3", &nucleus, DAYS);
+    for daemon in [&mut first, &mut second, &mut nucleus] {
+        daemon.stop();
+    }
+    // Now it listens somewhere else, and what the stars know is worth nothing.
+    nucleus.start();
+    let via = |daemon: &Daemon, addresses: [String; 2]| {
+        let toml = daemon.place.join("star.toml");
+        let text = std::fs::read_to_string(&toml).expect("reads");
+        let rest: Vec<&str> = text.lines().filter(|line| !line.starts_with("via =")).collect();
+        let changed = rest.join("\n").replace("[mesh]", &format!("[mesh]\nvia = {addresses:?}"));
+        std::fs::write(&toml, changed).expect("writes");
+    };
+    via(&first, [other.address(), nucleus.address()]);
+    first.start();
+    wait_ready(&nucleus, "nas2");
+    via(&second, [other.address(), first.address()]);
+    second.start();
+    wait_ready(&nucleus, "nas3");
+}
+
+#[test]
 fn one_daemon_for_a_directory() {
     let place = tempfile::tempdir().expect("makes a directory");
     let nucleus = founded(place.path(), DAYS);

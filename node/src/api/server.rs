@@ -1,6 +1,7 @@
 //! [`ApiServer`]: the router on the Unix socket, and on streams that members open to the Nucleus.
 
 use super::{forward, local, nucleus};
+use crate::daemon::data_dir::SOCKET_PATH_BYTES_MAX;
 use crate::daemon::{DaemonError, Node};
 use axum::Router;
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -19,8 +20,6 @@ use std::sync::Arc;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Longest path of a Unix socket: `sun_path` has 108 bytes, the last of them NUL.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Streams of members that wait to be served. They are taken at once unless the runtime is overloaded.
 const WAITING_MAX: usize = 256;
 

@@ -27,6 +27,9 @@ use std::path::{Path, PathBuf};
 /// Version of the membership file.
 const MEMBERSHIP_VERSION: u8 = 1;
 
+/// Longest path of a Unix socket: `sun_path` has 108 bytes, the last of them NUL.
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// A node's data directory.
 #[derive(Clone, Debug)]
 pub struct DataDir(PathBuf);
@@ -107,6 +110,9 @@ impl DataDir {
 
     /// Makes the directories, readable by their owner only.
     pub fn create(&self) -> Result<(), DaemonError> {
+        if self.socket().as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(DaemonError::LongPath { path: self.socket() });
+        }
         let directory = self.0.join("identity");
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
@@ -183,7 +189,7 @@ impl DataDir {
         let nucleus = self.nucleus();
         match std::fs::remove_dir_all(&nucleus) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(DaemonError::file("remove", nucleus)(error));
+                Err(DaemonError::file("remove", nucleus)(error))
             }
             _ => self.forget(),
         }

@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn it_is_due_at_two_thirds_of_its_life_or_a_little_before() {
-        assert_eq!(due_in(&certificate(0), 1_000_000), Duration::from_millis(60_000));
-        assert_eq!(due_in(&certificate(255), 1_000_000), Duration::from_millis(51_000));
+        assert_eq!(due_in(&certificate(0), 1_000_000), Duration::from_mins(1));
+        assert_eq!(due_in(&certificate(255), 1_000_000), Duration::from_secs(51));
         assert_eq!(due_in(&certificate(0), 1_060_000), Duration::ZERO);
         assert_eq!(due_in(&certificate(0), i64::MAX / 2), Duration::ZERO);
     }

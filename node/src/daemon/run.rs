@@ -70,6 +70,9 @@ pub fn run_with(
     let membership = home.membership()?;
     let config = Config::load(&home.star_toml())?;
     let key = home.key()?;
+    for path in config.allowed_paths.iter().filter(|path| !path.is_dir()) {
+        tracing::warn!(path = %path.display(), "an allowed path is no directory now: is its disk mounted?");
+    }
     // Its certificate says what it may be. The election of a Nucleus will say what it is.
     let is_nucleus = MemberCertificate::parse(&membership.certificate)?.role == Role::Nucleus;
     // Two threads carry the network; files are read by threads of their own.

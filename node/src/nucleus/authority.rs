@@ -2,7 +2,7 @@
 
 use crate::daemon::DaemonError;
 use orbit_core::grid::{CertificateRecord, GridState, Role};
-use orbit_core::ids::{GridId, NodeId};
+use orbit_core::ids::{GridId, NodeId, PeerKey};
 use orbit_mesh::key::file;
 use orbit_mesh::pki::{
     Authority, AuthorityCertificate, BACKDATE_MS, Grant, MEMBER_LIFETIME_MS, MemberCertificate,
@@ -53,8 +53,7 @@ pub fn remove_unused(directory: &Path, state: &GridState) {
 }
 
 fn key_path(directory: &Path, pin: &[u8; 32]) -> PathBuf {
-    let name: String = pin[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    directory.join(format!("authority-{name}.key"))
+    directory.join(format!("authority-{}.key", &PeerKey::from_bytes(*pin).to_string()[..16]))
 }
 
 /// What a new certificate says, with a serial number drawn now.

@@ -206,6 +206,12 @@ fn refusal(node: &Node, error: DaemonError) -> Refusal {
     match error {
         DaemonError::Refused(refusal) => refusal,
         DaemonError::Pki(_) => Refusal::Certificate { reason: CertificateFault::Unreadable },
+        DaemonError::Ledger(error) => {
+            tracing::error!(error = chain(&error), "cannot keep a change");
+            let message =
+                "it could not keep the change, so nothing was changed; is its disk full?".to_owned();
+            Refusal::Failed { node: node.standing().name, message }
+        }
         error => {
             tracing::error!(error = chain(&error), "cannot admit a node");
             Refusal::Failed { node: node.standing().name, message: "see its log".to_owned() }

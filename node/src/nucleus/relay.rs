@@ -27,7 +27,7 @@ const TAKING_PATIENCE: Duration = Duration::from_mins(1);
 /// A way to a star, open for one session.
 pub(crate) enum Way {
     /// Over the mesh.
-    Mesh(orbit_mesh::net::MeshStream),
+    Mesh(Box<orbit_mesh::net::MeshStream>),
     /// To this node's own service.
     Own(tokio::io::DuplexStream),
 }
@@ -55,7 +55,7 @@ pub(crate) async fn open(node: &Arc<Node>, nucleus: &Nucleus, record: &NodeRecor
         }
         _ => unreachable(),
     })?;
-    Ok(Way::Mesh(stream))
+    Ok(Way::Mesh(Box::new(stream)))
 }
 
 /// Carries one session until either side ends it.
@@ -131,13 +131,12 @@ enum Broken {
 async fn pour(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<(), Broken> {
     let mut buffer = vec![0; COPY_BYTES];
     loop {
-        let read = match from.read(&mut buffer).now_or_never() {
-            Some(read) => read,
+        let read = if let Some(read) = from.read(&mut buffer).now_or_never() {
+            read
+        } else {
             // Nothing more comes for the moment, so what is on its way must not wait for it.
-            None => {
-                taken(to.flush()).await?;
-                from.read(&mut buffer).await
-            }
+            taken(to.flush()).await?;
+            from.read(&mut buffer).await
         };
         let read = read.map_err(Broken::From)?;
         if read == 0 {

@@ -10,7 +10,7 @@ use crate::daemon::Node;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::span;
 use orbit_core::grid::{Anchor, Constellation, GridState, Liveness, NodeRecord, TokenRecord};
-use orbit_core::ids::NodeId;
+use orbit_core::ids::{NodeId, PeerKey};
 use orbit_core::wire::pulse::{Load, Metering};
 use orbit_mesh::net::{Direction, PeerLink};
 use orbit_mesh::pki::AuthorityCertificate;
@@ -273,7 +273,7 @@ pub(crate) fn authority_views(state: &GridState) -> Vec<AuthorityView> {
         let pin = certificate.pin();
         let members = state.nodes().filter(|record| record.certificate.authority == pin).count();
         Some(AuthorityView {
-            pin: pin.iter().map(|byte| format!("{byte:02x}")).collect(),
+            pin: PeerKey::from_bytes(pin).to_string(),
             created_ms: anchor.created_ms,
             expires_ms: certificate.not_after_ms(),
             is_current: anchor.is_current,
