@@ -23,7 +23,7 @@ const PIPE_BYTES: usize = 256 << 10;
 const COPY_BYTES: usize = 64 << 10;
 /// How long one side may take nothing of what the other says; longer than a star waits (`StarLimits::stall`), whose
 /// decision it is. It bounds how long an asker that reads nothing holds the way to a star that has ended.
-const TAKING_PATIENCE: Duration = Duration::from_mins(5);
+const TAKING_PATIENCE: Duration = Duration::from_mins(10);
 
 /// A way to a star, open for one session.
 pub(crate) enum Way {
