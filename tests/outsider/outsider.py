@@ -435,20 +435,19 @@ async def joining(node, options):
                 return await ask(connection, message)
 
         attempts[name] = send
-    # One address may ask four times a second: more at once, and all would be told the same.
-    await together("join", attempts, 2)
+    await together("join", attempts, 8)
 
-    async def many():
+    async def guess():
         got = {}
-        async with node.connection() as connection:
-            for _ in range(300):
-                answer = await ask(connection, enrol())
-                got[answer] = got.get(answer, 0) + 1
-                if "closed" in answer or "reset" in answer:
-                    break
+        while sum(got.values()) < options.guesses:
+            # A stranger may send only so much on one connection.
+            async with node.connection() as connection:
+                for _ in range(100):
+                    answer = await ask(connection, enrol())
+                    got[answer] = got.get(answer, 0) + 1
         return ", ".join(f"{count} × {answer}" for answer, count in got.items())
 
-    await timed("join", "300 guesses of a token on one connection", many, 60)
+    await timed("join", f"{options.guesses} guesses of a token", guess, 60)
 
     async def slow():
         async with node.connection() as connection:
@@ -499,7 +498,9 @@ async def crowd(node, options):
     async def oversized():
         sent = connections = 0
         frame = bytes(80 << 10)
-        with trio.move_on_after(options.seconds):
+
+        async def flood():
+            nonlocal sent, connections
             while sent < options.frames:
                 try:
                     async with node.connection() as connection:
@@ -511,6 +512,11 @@ async def crowd(node, options):
                                 break
                 except Exception:
                     pass
+
+        with trio.move_on_after(options.seconds):
+            async with trio.open_nursery() as nursery:
+                for _ in range(16):
+                    nursery.start_soon(flood)
         return f"{sent} sent on {connections} connections"
 
     async def slow_sockets():
@@ -586,6 +592,7 @@ def arguments():
     parser.add_argument("address", help="a multiaddress with the peer id: /ip4/…/tcp/…/p2p/…")
     parser.add_argument("--parts", default="security,protocol,join,crowd", help="what to try (default: %(default)s)")
     parser.add_argument("--random", type=int, default=40, help="random messages of each kind (default: %(default)s)")
+    parser.add_argument("--guesses", type=int, default=2000, help="guesses of a token (default: %(default)s)")
     parser.add_argument("--streams", type=int, default=500, help="half-open streams (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=300, help="oversized messages (default: %(default)s)")
     parser.add_argument("--slow", type=int, default=1000, help="slow connections (default: %(default)s)")

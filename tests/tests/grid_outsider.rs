@@ -122,9 +122,7 @@ fn a_stranger_finds_one_protocol_and_no_way_in() {
             // Asked what there is, a node names what a stranger may speak, and nothing else.
             ("protocol", "ls") => got.trim_end().ends_with("/orbit/join/1") && got.matches('/').count() == 3,
             ("security" | "protocol", _) => got == "refused" || closed(got),
-            ("join", "300 guesses of a token on one connection") => {
-                !got.contains("Enrolled") && (got.contains("TooMany") || got.contains("closed"))
-            }
+            ("join", "2000 guesses of a token") => got.contains("TokenUnknown") && got.contains("TooMany"),
             ("join", "a hello at one byte a second") => got.contains("after"),
             ("join", _) => got.starts_with("refused") || got.starts_with("hello") || closed(got),
             _ => got.contains("closed") || got.contains("reset"),

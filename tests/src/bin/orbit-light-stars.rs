@@ -112,13 +112,10 @@ async fn live(index: usize, options: Arc<Options>, ledger: Arc<Ledger>) {
     let mut pause = PAUSES.0;
     let fail = |error: Failure| {
         ledger.failures.fetch_add(1, Ordering::Relaxed);
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
-        }
-        *ledger.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let texts: Vec<String> =
+            [error.to_string()].into_iter().chain(causes.map(ToString::to_string)).collect();
+        *ledger.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = texts.join(": ");
     };
     let (mesh, peer, enrolled) = loop {
         match enrol(index, &options).await {

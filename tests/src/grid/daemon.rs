@@ -85,8 +85,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.end();
         let panicked = self.said().contains("panicked at");
-        if panicked && !std::thread::panicking() {
-            panic!("a panic: {}\n{}", self.shown, self.said());
-        }
+        // A second panic would hide the first.
+        assert!(!panicked || std::thread::panicking(), "a panic: {}\n{}", self.shown, self.said());
     }
 }

@@ -38,10 +38,10 @@ impl Network {
     /// Builds it. `None`, and a loud word, where that cannot be done.
     pub fn build_or_skips(count: usize, addresses: Addresses) -> Option<Self> {
         const WHAT: &str = "a network of several hosts";
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !is_root_or_skips(WHAT) {
             return None;
         }
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let network = Self { name: format!("{PREFIX}{}-{number}", std::process::id()), count, addresses };
@@ -155,16 +155,15 @@ impl Network {
                 &switch,
             ])?;
             batch(&switch, &format!("link set {port} master br0\nlink set {port} up\n"))?;
-            let mut lines = "link set lo up\nlink set eth0 up\n".to_owned();
+            batch(&name, "link set lo up\nlink set eth0 up\n")?;
             if self.addresses != Addresses::Six {
-                lines +=
-                    &format!("addr add {}/24 dev eth0\nroute add 224.0.0.0/4 dev eth0\n", self.ip4(index));
+                let address = self.ip4(index);
+                batch(&name, &format!("addr add {address}/24 dev eth0\nroute add 224.0.0.0/4 dev eth0\n"))?;
             }
             if self.addresses != Addresses::Four {
                 // Nobody else has the address, and a tentative one cannot be listened on.
-                lines += &format!("addr add {}/64 dev eth0 nodad\n", self.ip6(index));
+                batch(&name, &format!("addr add {}/64 dev eth0 nodad\n", self.ip6(index)))?;
             }
-            batch(&name, &lines)?;
         }
         Ok(())
     }
