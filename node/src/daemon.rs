@@ -14,6 +14,7 @@
 //!
 //! Reading order: [`config`], [`data_dir`], [`found`](init), [`enter`](join), [`run`].
 
+mod allocator;
 pub mod config;
 pub mod data_dir;
 mod enter;

@@ -45,6 +45,7 @@ pub(super) type ControlEvent = request_response::Event<ControlRequest, ControlRe
 pub(super) struct MeshBehaviour {
     pub(super) door: Door,
     pub(super) finder: Toggle<Finder>,
+    pub(super) finder_ip6: Toggle<Finder>,
     pub(super) join: request_response::Behaviour<JoinCodec>,
     pub(super) members: Gate<Members>,
 }
@@ -74,7 +75,7 @@ impl MeshBehaviour {
     pub(super) fn new(
         keypair: &Keypair,
         version: &str,
-        finder: Option<Finder>,
+        [finder, finder_ip6]: [Option<Finder>; 2],
         limits: &Limits,
         counters: &Arc<Counters>,
     ) -> Self {
@@ -90,6 +91,7 @@ impl MeshBehaviour {
         Self {
             door: Door::new(limits.clone(), Arc::clone(counters)),
             finder: finder.into(),
+            finder_ip6: finder_ip6.into(),
             join: request_response::Behaviour::with_codec(
                 CborCodec::new(JOIN_BYTES_MAX, Arc::clone(counters)),
                 [(JOIN, both)],

@@ -29,9 +29,20 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    pub(super) fn new(peer: PeerId) -> std::io::Result<Self> {
-        Ok(Self { mdns: mdns::tokio::Behaviour::new(mdns::Config::default(), peer)?, pause: None })
+    /// Asks and answers over one family of addresses; the library does not do both in one.
+    pub(super) fn new(peer: PeerId, family: Family) -> std::io::Result<Self> {
+        let config = mdns::Config { enable_ipv6: family == Family::Ip6, ..mdns::Config::default() };
+        Ok(Self { mdns: mdns::tokio::Behaviour::new(config, peer)?, pause: None })
     }
+}
+
+/// Which multicast group is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// 224.0.0.251.
+    Ip4,
+    /// ff02::fb.
+    Ip6,
 }
 
 impl NetworkBehaviour for Finder {

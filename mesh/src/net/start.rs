@@ -3,7 +3,7 @@
 use super::behaviour::MeshBehaviour;
 use super::error::MeshError;
 use super::event::MeshEvent;
-use super::finder::Finder;
+use super::finder::{Family, Finder};
 use super::handle::Mesh;
 use super::shared::Shared;
 use super::task::{Parts, Task};
@@ -48,7 +48,13 @@ pub(super) async fn start(
     let tasks = TaskTracker::new();
 
     let transport = transport(&keypair, &shared.counters, &lanes).map_err(MeshError::Key)?;
-    let behaviour = MeshBehaviour::new(&keypair, &version, finder(mdns, peer), &limits, &shared.counters);
+    let behaviour = MeshBehaviour::new(
+        &keypair,
+        &version,
+        [Family::Ip4, Family::Ip6].map(|family| finder(mdns, peer, family)),
+        &limits,
+        &shared.counters,
+    );
     let connections = tasks.clone();
     let executor = move |task| drop(connections.spawn(task));
     let settings = swarm::Config::with_executor(executor)
@@ -79,14 +85,14 @@ pub(super) async fn start(
 }
 
 /// mDNS, if it is wanted and works here.
-fn finder(is_wanted: bool, peer: libp2p::PeerId) -> Option<Finder> {
+fn finder(is_wanted: bool, peer: libp2p::PeerId, family: Family) -> Option<Finder> {
     if !is_wanted {
         return None;
     }
-    match Finder::new(peer) {
+    match Finder::new(peer, family) {
         Ok(finder) => Some(finder),
         Err(error) => {
-            tracing::warn!(%error, "mDNS does not work here: other nodes are found only by address");
+            tracing::warn!(%error, ?family, "mDNS does not work here: other nodes are found only by address");
             None
         }
     }

@@ -61,6 +61,7 @@ pub fn run_with(
     stop: &Arc<AtomicBool>,
     ready: &mut dyn FnMut(&ThisNode),
 ) -> Result<(), DaemonError> {
+    super::allocator::give_memory_back();
     // Whatever is made from here on, the socket too, is this user's alone from its first moment.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let home = DataDir::new(data_dir);

@@ -73,6 +73,7 @@ async fn converse(node: &Node, nucleus: &Nucleus, from: &Member, stream: MeshStr
                 answer(node, nucleus, from.node, None, &mut told, &mut outgoing).await?;
             }
             () = replaced.cancelled() => return Ok(()),
+            () = node.stop.cancelled() => return Ok(()),
         }
     }
 }
