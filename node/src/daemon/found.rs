@@ -6,7 +6,7 @@ use super::error::DaemonError;
 use crate::nucleus::authority;
 use crate::nucleus::ledger::Ledger;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::{Anchor, Command, Fence, GridHeader, NodeRecord, Profile, Role};
+use orbit_core::grid::{Anchor, Command, Fence, GridHeader, NodeRecord, Profile, Refusal, Role};
 use orbit_core::ids::{GridId, NodeId};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::pki::{Authority, SigningRequest};
@@ -127,11 +127,9 @@ fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Res
         ledger.execute_blocking(command)?;
     }
     ledger.with(|state| {
-        let header = state.header().ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
+        let header = state.header().ok_or(DaemonError::Refused(Refusal::AlreadyFounded))?;
         // An earlier attempt may have been cut off after this point: its key is in the data directory still.
-        let node = state
-            .node_by_key(key.key())
-            .ok_or(DaemonError::Refused(orbit_core::grid::Refusal::AlreadyFounded))?;
+        let node = state.node_by_key(key.key()).ok_or(DaemonError::Refused(Refusal::AlreadyFounded))?;
         Ok(Membership {
             grid: header.id,
             grid_name: header.name.clone(),
@@ -159,5 +157,15 @@ pub fn forget(data_dir: &Path) -> Result<(), DaemonError> {
         Err(error) => return Err(error),
     }
     let _lock = home.lock()?;
-    if home.nucleus().exists() { home.forget_grid() } else { home.forget() }
+    if !home.nucleus().exists() {
+        return home.forget();
+    }
+    // With the authority's key the whole grid would go. Records that cannot be read command nobody any more.
+    let others =
+        Ledger::open(&home.jobs_db()).is_ok_and(|ledger| ledger.with(|state| state.nodes().count()) > 1);
+    if others {
+        let name = Config::load(&home.star_toml())?.name;
+        return Err(Refusal::IsNucleus { name }.into());
+    }
+    home.forget_grid()
 }

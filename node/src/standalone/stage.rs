@@ -259,7 +259,11 @@ impl Run<'_> {
             EntryKind::CharDevice => Node::CharDevice(planned.rdev),
             EntryKind::BlockDevice => Node::BlockDevice(planned.rdev),
             EntryKind::File | EntryKind::Directory | EntryKind::Socket => {
-                return Err(SystemError::WrongKind { path: path.clone(), wanted: "an object to copy".into() }.into());
+                return Err(SystemError::WrongKind {
+                    path: path.clone(),
+                    wanted: "an object to copy".into(),
+                }
+                .into());
             }
         };
         let xattrs = self.xattrs_of(from)?;

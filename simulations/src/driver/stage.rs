@@ -212,7 +212,9 @@ impl Worker {
         existing: Option<Metadata>,
     ) -> Result<Progress, ItemFault> {
         if planned.kind != EntryKind::Symlink {
-            return Err(SystemError::WrongKind { path: path.clone(), wanted: "an object to copy".into() }.into());
+            return Err(
+                SystemError::WrongKind { path: path.clone(), wanted: "an object to copy".into() }.into()
+            );
         }
         let place = match &self.directory {
             Some(directory) => Place::Inside(&directory.name, &item.name),
