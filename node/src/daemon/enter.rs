@@ -18,7 +18,7 @@ use orbit_core::grid::{JoinToken, Refusal, Role};
 use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::net::{Limits, Mesh, MeshConfig, MeshEvent};
-use orbit_mesh::pki::{SigningRequest, verify_against_pin};
+use orbit_mesh::pki::{AuthorityCertificate, SigningRequest, Trust, verify_against_pin};
 use orbit_mesh::{Multiaddr, PeerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -148,7 +148,7 @@ async fn enter(
     mesh.shutdown().await;
     match answer? {
         JoinReply::Enrolled(enrolled) if enrolled.grid == token.grid => {
-            check(home, &enrolled)?;
+            check(home, token, &enrolled)?;
             Ok((*enrolled, via))
         }
         JoinReply::Refused(refusal) => Err(refusal.into()),
@@ -159,14 +159,21 @@ async fn enter(
 }
 
 /// What the grid gave must work before it is kept.
-fn check(home: &DataDir, enrolled: &Enrolled) -> Result<(), DaemonError> {
+///
+/// It has to lead from the authority that the token pins, as everything later has to lead from what is trusted then: a
+/// Nucleus that was broken into must not make a newcomer another's.
+fn check(home: &DataDir, token: &JoinToken, enrolled: &Enrolled) -> Result<(), DaemonError> {
     let anchors: Vec<Vec<u8>> = enrolled.anchors.iter().map(|anchor| anchor.0.clone()).collect();
-    let trust = orbit_mesh::pki::Trust::new(enrolled.grid, &anchors, [])?;
+    let is_pinned =
+        |der: &&Vec<u8>| AuthorityCertificate::parse(der).is_ok_and(|anchor| anchor.pin() == token.pin);
+    let pinned: Vec<Vec<u8>> = anchors.iter().filter(is_pinned).cloned().collect();
+    let trust = Trust::new(token.grid, &pinned, [])?.follow(&anchors, [], now_ms())?;
     let own = home.key()?.key();
-    trust
-        .verify(&enrolled.certificate, &own, now_ms())
-        .map(|_| ())
-        .map_err(|reason| DaemonError::Refused(Refusal::Certificate { reason }))
+    match trust.verify(&enrolled.certificate, &own, now_ms()) {
+        Ok(member) if member.node == enrolled.node && member.role != Role::Nucleus => Ok(()),
+        Ok(_) => Err(Refusal::Certificate { reason: CertificateFault::Unreadable }.into()),
+        Err(reason) => Err(Refusal::Certificate { reason }.into()),
+    }
 }
 
 /// What a node turned out to be.

@@ -24,9 +24,9 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
     while let Some(event) = events.recv().await {
         let node = Arc::clone(&node);
         match event {
-            MeshEvent::Admitted(_) | MeshEvent::Gone { .. } | MeshEvent::Discovered { .. } => {
-                node.peers_changed.notify_waiters();
-            }
+            MeshEvent::Admitted(_) | MeshEvent::Discovered { .. } => node.peers_changed.notify_one(),
+            // Whoever talks with it notices by its streams.
+            MeshEvent::Gone { .. } => {}
             MeshEvent::Join { key, request, answer, .. } => {
                 let task = node.tasks.clone();
                 task.spawn(async move { answer.send(admit(&node, key, request).await) });

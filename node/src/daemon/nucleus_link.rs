@@ -54,6 +54,7 @@ pub(super) async fn keep(node: Arc<Node>) {
         let wait = pause.mul_f32(0.5 + f32::from(spread) / 255.0);
         tokio::select! {
             () = node.stop.cancelled() => return,
+            () = node.peers_changed.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
         pause = (pause * 2).min(PAUSE_MAX);

@@ -37,7 +37,7 @@ pub struct Node {
     /// What only the Nucleus has. The election of a Nucleus will fill and empty this.
     pub(crate) nucleus: Option<Nucleus>,
     pub(crate) link: watch::Sender<LinkState>,
-    /// Somebody connected, left or was discovered: whoever waits for a peer looks again.
+    /// Somebody connected or was discovered: it may be the Nucleus that is looked for.
     pub(crate) peers_changed: Notify,
     /// The Nucleus says that the node should ask for a new certificate.
     pub(crate) renewal_wanted: Notify,
