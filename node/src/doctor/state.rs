@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::place::{self, Scratch};
+use crate::daemon::data_dir::DataDir;
 use crate::standalone::error::chain;
 use crate::standalone::state::{JOBS_FILE, UNIVERSE_FILE};
 use crate::store_trouble::StoreTrouble;
@@ -10,6 +11,8 @@ use orbit_store::{JobsDb, JobsOptions, StoreError, Universe};
 use std::path::Path;
 use std::time::Duration;
 
+/// What `jobs.db` is called here.
+const JOBS: &str = "run database";
 const SUBJECT: &str = "state directory";
 
 /// `is_running`: a node runs with this directory, and may have its databases open.
@@ -47,7 +50,7 @@ fn databases(directory: &Path, is_running: bool, found: &mut dyn FnMut(Finding))
     let jobs = directory.join(JOBS_FILE);
     if jobs.exists() {
         let opened = JobsDb::open_with(&jobs, &options).and_then(JobsDb::close);
-        found(database("run database", &jobs, opened));
+        found(database(JOBS, &jobs, opened));
     }
     let universe = directory.join(UNIVERSE_FILE);
     if universe.exists() {
@@ -59,6 +62,11 @@ fn databases(directory: &Path, is_running: bool, found: &mut dyn FnMut(Finding))
     }
 }
 
+/// Whether the grid's records are beside this database, in the directory of its Nucleus.
+fn holds_grid(database: &Path) -> bool {
+    database.parent().is_some_and(|directory| DataDir::new(directory).nucleus().exists())
+}
+
 fn database(subject: &'static str, path: &Path, opened: Result<(), StoreError>) -> Finding {
     let Err(error) = opened else {
         return Finding::ok(subject, format!("{} opens", path.display()));
@@ -67,6 +75,10 @@ fn database(subject: &'static str, path: &Path, opened: Result<(), StoreError>) 
     match StoreTrouble::from(&error) {
         StoreTrouble::Busy => {
             Finding::warn(subject, message, "it is in use by another run: look again afterwards")
+        }
+        StoreTrouble::Damaged if subject == JOBS && holds_grid(path) => {
+            let fix = "put back a copy of it: this node is the Nucleus, and the grid's records are in it";
+            Finding::fail(subject, message, fix)
         }
         StoreTrouble::Damaged => {
             let fix = format!(
