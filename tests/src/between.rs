@@ -75,7 +75,9 @@ impl Between {
     }
 
     fn early_deletions(&self, now: &Snapshot) -> Vec<String> {
-        let is_only_old = |path: &&Vec<u8>| !self.new.entries.contains_key(*path);
+        // What a run that failed left behind is swept by the next one before anything else.
+        let is_ours = |path: &[u8]| path.split(|&byte| byte == b'/').next() == Some(STAGE.as_bytes());
+        let is_only_old = |path: &&Vec<u8>| !self.new.entries.contains_key(*path) && !is_ours(path);
         let deleted =
             self.old.entries.keys().filter(is_only_old).find(|path| !now.entries.contains_key(*path));
         let Some(deleted) = deleted else { return Vec::new() };
