@@ -98,7 +98,7 @@ pub struct Enrolled {
     /// Its certificate, DER.
     #[serde(with = "bytes")]
     pub certificate: Vec<u8>,
-    /// The authorities to trust, DER, self-signed.
+    /// The authorities to trust, DER: self-signed, and cross-signed ones that lead from one to the next.
     pub anchors: Vec<Octets>,
     /// Where the Nucleus is.
     pub nuclei: Vec<NucleusAddress>,

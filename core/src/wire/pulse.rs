@@ -111,7 +111,7 @@ pub struct Update {
     pub is_draining: bool,
     /// The authorities to trust, DER.
     pub anchors: Vec<Octets>,
-    /// Revoked certificates that have not expired.
+    /// Revoked certificates that have not expired: the 2 000 that are valid longest. The Nucleus knows them all.
     pub revoked: Vec<Serial>,
     /// Nodes that are or may become the Nucleus.
     pub nuclei: Vec<NucleusAddress>,
