@@ -8,20 +8,29 @@
 //!   Command ──▶ GridState::decide ──▶ Ok(Vec<Change>) ──▶ stored ──▶ GridState::absorb
 //!                                └──▶ Err(Refusal)    ──▶ told to whoever asked
 //! ```
+//!
+//! Between voters a command travels in an [`Envelope`], and the [`Outcome`]s of the latest requests are remembered
+//! ([`RecentRequests`]), so that one that is sent again gets the same answer.
 
 pub mod command;
+pub mod content;
+pub mod envelope;
 pub mod liveness;
 pub mod record;
 pub mod refusal;
+pub mod requests;
 pub mod state;
 pub mod token;
 
 pub use command::Command;
+pub use content::Content;
+pub use envelope::{Envelope, EnvelopeError, Outcome};
 pub use liveness::{Liveness, LivenessRules};
 pub use record::{
-    Anchor, CertificateRecord, Change, Constellation, Fence, GridHeader, NodeRecord, Profile, Role,
-    TokenRecord,
+    Anchor, CertificateRecord, Change, Constellation, Fence, GridHeader, Metered, NodeRecord, Profile, Role,
+    TokenRecord, Voting,
 };
 pub use refusal::Refusal;
+pub use requests::RecentRequests;
 pub use state::{Admission, GridState};
 pub use token::{JoinToken, TokenError};

@@ -98,6 +98,10 @@ id!(
     Serial, 16, "serial number"
 );
 id!(
+    /// One request for a change, drawn by whoever asks: the same request again is not carried out twice.
+    RequestId, 16, "request id"
+);
+id!(
     /// A node's Ed25519 public key: what Noise proves of a peer.
     PeerKey, 32, "public key"
 );

@@ -1,7 +1,11 @@
 //! [`Command`]: what may be done to a grid's state.
 
-use super::record::{Anchor, CertificateRecord, GridHeader, NodeRecord, Profile, TokenRecord};
+use super::content::Content;
+use super::record::{
+    Anchor, CertificateRecord, GridHeader, Metered, NodeRecord, Profile, Role, TokenRecord, Voting,
+};
 use crate::ids::{NodeId, TokenId};
+use crate::wire::bytes::Octets;
 use serde::{Deserialize, Serialize};
 
 /// One change of the grid's state, complete with its time and its randomness, so that applying it needs nothing else.
@@ -58,6 +62,21 @@ pub enum Command {
         /// Whether it gets no new work.
         is_draining: bool,
     },
+    /// Says what a person wants of a member's vote. Whether the grid can do without it is decided before, by those who
+    /// know the voters.
+    SetVoting {
+        /// The member.
+        node: NodeId,
+        /// What is wanted.
+        voting: Voting,
+    },
+    /// Makes a star a Nucleus before it votes, or a Nucleus a star after it stopped. Its certificate is renewed then.
+    SetRole {
+        /// The member.
+        node: NodeId,
+        /// The new role.
+        role: Role,
+    },
     /// Removes a member and revokes its certificate.
     Remove {
         /// The member.
@@ -106,5 +125,44 @@ pub enum Command {
         now_ms: i64,
         /// Authorities to stop trusting, by their certificate's DER. The current one is refused.
         retired: Vec<Anchor>,
+    },
+    /// Keeps an authority's private key for those who may become the Nucleus, in place of what was kept with this pin.
+    KeepAuthorityKey {
+        /// SHA-256 of the authority's public key.
+        #[serde(with = "crate::wire::bytes::fixed")]
+        pin: [u8; 32],
+        /// The private key, sealed under the grid's seal key.
+        sealed: Octets,
+    },
+    /// Forgets the private key of an authority that does not issue any more.
+    ForgetAuthorityKey {
+        /// SHA-256 of the authority's public key.
+        #[serde(with = "crate::wire::bytes::fixed")]
+        pin: [u8; 32],
+    },
+    /// Records what a member holds, beside what is known of it.
+    RecordContents {
+        /// The member.
+        holder: NodeId,
+        /// What it holds; at most [`CONTENTS_MAX`](super::state::bounds::CONTENTS_MAX).
+        #[serde(with = "crate::grid::content::packed")]
+        contents: Vec<Content>,
+    },
+    /// Forgets all that a member holds.
+    ForgetContents {
+        /// The member.
+        holder: NodeId,
+    },
+    /// Keeps counters, in place of the older ones of the same members. Those of others are left out.
+    Meter {
+        /// The counters; at most [`METERED_MAX`](super::state::bounds::METERED_MAX).
+        rows: Vec<Metered>,
+    },
+    /// Raises the grid's epoch after a forced recovery: whoever carries a lower one belongs to a grid that was given up.
+    BeginEpoch {
+        /// The new epoch.
+        epoch: u32,
+        /// The Nucleus's clock, milliseconds since 1970.
+        now_ms: i64,
     },
 }

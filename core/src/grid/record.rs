@@ -1,6 +1,9 @@
 //! The records a grid consists of.
 
+use super::content::Content;
 use crate::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
+use crate::wire::bytes::Octets;
+use crate::wire::pulse::Metering;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -56,9 +59,44 @@ impl Role {
             Self::Nucleus => "nucleus",
         }
     }
+
+    /// Whether a node with this role may vote and act as the Nucleus.
+    pub const fn may_lead(self) -> bool {
+        matches!(self, Self::Nucleus | Self::Witness)
+    }
 }
 
 impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a person wants of a member's vote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Voting {
+    /// Nothing was said: it votes when a voter is needed.
+    #[default]
+    Auto,
+    /// It was promoted: it votes before the others.
+    Wanted,
+    /// It was demoted: it does not vote.
+    Unwanted,
+}
+
+impl Voting {
+    /// Its name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Wanted => "wanted",
+            Self::Unwanted => "unwanted",
+        }
+    }
+}
+
+impl fmt::Display for Voting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -114,6 +152,9 @@ pub struct NodeRecord {
     pub joined_ms: i64,
     /// Gets no new work.
     pub is_draining: bool,
+    /// What a person wants of its vote. Records from before there were several voters do not say.
+    #[serde(default)]
+    pub voting: Voting,
     /// Its newest certificate.
     pub certificate: CertificateRecord,
     /// What it last said of itself.
@@ -181,6 +222,18 @@ pub struct Constellation {
     pub nodes: BTreeSet<NodeId>,
 }
 
+/// What a member did for the grid, over all its processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metered {
+    /// The member.
+    pub node: NodeId,
+    /// All it did.
+    pub total: Metering,
+    /// What of its latest process is in the total.
+    pub counted: Metering,
+}
+
 /// One record that a command changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -224,4 +277,26 @@ pub enum Change {
     },
     /// This older certificate has expired or is revoked.
     SupersededForgotten(Serial),
+    /// The private key of the authority with this pin, sealed, is this now.
+    AuthorityKey {
+        /// SHA-256 of the authority's public key.
+        #[serde(with = "crate::wire::bytes::fixed")]
+        pin: [u8; 32],
+        /// The private key, sealed under the grid's seal key.
+        sealed: Octets,
+    },
+    /// The private key of the authority with this pin is gone.
+    AuthorityKeyForgotten(#[serde(with = "crate::wire::bytes::fixed")] [u8; 32]),
+    /// This member holds these contents too. Not part of [`GridState`](super::GridState): a table of its own.
+    Contents {
+        /// The member.
+        holder: NodeId,
+        /// What it holds.
+        #[serde(with = "crate::grid::content::packed")]
+        contents: Vec<Content>,
+    },
+    /// Nothing is known any more of what this member holds. Not part of [`GridState`](super::GridState).
+    ContentsForgotten(NodeId),
+    /// A member's counters are these now. Not part of [`GridState`](super::GridState): a table of its own.
+    Metered(Metered),
 }

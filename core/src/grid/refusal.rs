@@ -1,5 +1,6 @@
 //! [`Refusal`]: why the grid does not do what was asked, and what to do about it.
 
+use super::record::Role;
 use crate::ids::TokenId;
 use serde::{Deserialize, Serialize};
 
@@ -74,11 +75,67 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
-    /// The Nucleus cannot be removed while others depend on it.
-    #[error("{name} is the Nucleus: without it nothing in the grid can be commanded")]
+    /// The only Nucleus cannot be removed while others depend on it.
+    #[error("{name} is the only Nucleus: without it nothing in the grid can be commanded")]
     IsNucleus {
         /// The node.
         name: String,
+    },
+    /// A node that may have voted does not join once more as the same node.
+    #[error("{name} is a member already, and one that may vote: it cannot join anew as the same node")]
+    MayVote {
+        /// The node.
+        name: String,
+    },
+    /// The role is not given or taken this way.
+    #[error("{name} is a {role} and cannot become a {wanted}: {}", fixed_role(*.wanted))]
+    FixedRole {
+        /// The node.
+        name: String,
+        /// What it is.
+        role: Role,
+        /// What it was to be.
+        wanted: Role,
+    },
+    /// Without this node's vote the grid could decide nothing any more.
+    #[error(
+        "the grid cannot do without the vote of {name}: of {voters} {} {needed} must agree, and without {name} {} heard{}",
+        plural(*.voters, "voter"), are(*.others_heard), not_heard(.silent)
+    )]
+    WouldLoseQuorum {
+        /// The node.
+        name: String,
+        /// Voters there are.
+        voters: u32,
+        /// How many of them must agree.
+        needed: u32,
+        /// How many of the others are heard.
+        others_heard: u32,
+        /// Names of the others that are not.
+        silent: Vec<String>,
+    },
+    /// Too few voters are heard to decide anything.
+    #[error(
+        "the grid can decide nothing now: of {voters} {} {needed} must agree, and {} heard{}",
+        plural(*.voters, "voter"), are(*.heard), not_heard(.silent)
+    )]
+    NoQuorum {
+        /// Voters there are.
+        voters: u32,
+        /// How many of them must agree.
+        needed: u32,
+        /// How many are heard.
+        heard: u32,
+        /// Names of those that are not.
+        silent: Vec<String>,
+    },
+    /// One side belongs to a grid that was given up in a recovery.
+    #[error("{}", epochs(*.theirs, *.ours))]
+    OtherEpoch {
+        /// Epoch of the asker.
+        theirs: u32,
+        /// Epoch of the node that answers.
+        ours: u32,
     },
     /// The node takes no new work.
     #[error("{name} is draining: it takes no new work")]
@@ -233,7 +290,8 @@ impl Refusal {
             Self::NodeUnreachable { .. }
             | Self::Busy { .. }
             | Self::TooMany { .. }
-            | Self::NoNucleus { .. } => RefusalKind::Unreachable,
+            | Self::NoNucleus { .. }
+            | Self::NoQuorum { .. } => RefusalKind::Unreachable,
             Self::TokenUnknown { .. }
             | Self::TokenExpired { .. }
             | Self::TokenUsed { .. }
@@ -241,6 +299,10 @@ impl Refusal {
             | Self::Certificate { .. }
             | Self::OtherGrid
             | Self::IsNucleus { .. }
+            | Self::MayVote { .. }
+            | Self::FixedRole { .. }
+            | Self::WouldLoseQuorum { .. }
+            | Self::OtherEpoch { .. }
             | Self::Draining { .. }
             | Self::OutsideJail { .. }
             | Self::OldTerm { .. }
@@ -275,7 +337,28 @@ impl Refusal {
             Self::NameTaken { name } => {
                 return Some(format!("choose another name; `orbit node show {name}` tells whom it means"));
             }
-            Self::IsNucleus { .. } => "remove the other nodes first (`orbit node ls`, `orbit node rm NODE`)",
+            Self::IsNucleus { .. } => {
+                "make another node a Nucleus first (`orbit node promote NODE`), or remove the others (`orbit node rm NODE`)"
+            }
+            Self::MayVote { name } => {
+                return Some(format!(
+                    "if it lost its data, run `orbit node rm {name}` on another member, then join again"
+                ));
+            }
+            Self::FixedRole { name, wanted, .. } => return Some(role_hint(name, *wanted)),
+            Self::WouldLoseQuorum { silent, .. } => return Some(keep_quorum_hint(silent)),
+            Self::NoQuorum { silent, .. } => {
+                return Some(format!(
+                    "start `orbit node run` on {}; only if they are gone for good: `orbit recover`",
+                    several(silent, "the other voters")
+                ));
+            }
+            Self::OtherEpoch { theirs, ours } => {
+                let which = if theirs < ours { "on that node" } else { "on this node" };
+                return Some(format!(
+                    "run `orbit node leave` {which}, then join again with a line from `orbit token create`"
+                ));
+            }
             Self::Draining { name } => {
                 return Some(format!("`orbit node drain {name} --undo` gives it work again"));
             }
@@ -360,6 +443,62 @@ fn seen(ago_ms: i64) -> String {
         "it was not heard since the Nucleus started".to_owned()
     } else {
         format!("last heard {} ago", span(ago_ms))
+    }
+}
+
+fn plural(count: u32, noun: &str) -> String {
+    if count == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
+fn are(count: u32) -> String {
+    match count {
+        0 => "none is".to_owned(),
+        1 => "1 is".to_owned(),
+        _ => format!("{count} are"),
+    }
+}
+
+fn not_heard(silent: &[String]) -> String {
+    if silent.is_empty() { String::new() } else { format!(" (not heard: {})", silent.join(", ")) }
+}
+
+fn several(names: &[String], else_say: &str) -> String {
+    match names {
+        [] => else_say.to_owned(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+fn keep_quorum_hint(silent: &[String]) -> String {
+    if silent.is_empty() {
+        return "add a node first (`orbit token create`), or let another one vote (`orbit node promote NODE`); \
+                `orbit status` shows when it is ready"
+            .to_owned();
+    }
+    format!("start `orbit node run` on {} first; `orbit status` shows who is heard", several(silent, ""))
+}
+
+const fn fixed_role(wanted: Role) -> &'static str {
+    match wanted {
+        Role::Witness => "a node is a witness from when it joins",
+        Role::Star | Role::Nucleus => "a witness stays one, since it holds no files",
+    }
+}
+
+fn role_hint(name: &str, wanted: Role) -> String {
+    let role = if wanted == Role::Witness { "witness" } else { "star" };
+    format!("`orbit node rm {name}`, then join again with a line from `orbit token create --role {role}`")
+}
+
+fn epochs(theirs: u32, ours: u32) -> String {
+    let given_up = |epoch, now| {
+        format!("of epoch {epoch}, which was given up in a recovery; the grid is in epoch {now}")
+    };
+    if theirs < ours {
+        format!("the other side belongs to the grid {}", given_up(theirs, ours))
+    } else {
+        format!("this node belongs to the grid {}", given_up(ours, theirs))
     }
 }
 

@@ -6,12 +6,14 @@ mod decide;
 mod names;
 #[cfg(test)]
 mod tests;
+mod voters;
 
 pub use admission::Admission;
 
 use super::record::{Anchor, Change, Constellation, GridHeader, NodeRecord, TokenRecord};
 use super::refusal::Refusal;
 use crate::ids::{NodeId, PeerKey, Serial, TokenId};
+use crate::wire::bytes::Octets;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -33,6 +35,8 @@ pub struct GridState {
     revoked: BTreeMap<Serial, Ended>,
     /// Valid certificates that are not their member's newest.
     superseded: BTreeMap<Serial, Ended>,
+    /// Sealed private keys of authorities, by the pin of the authority.
+    authority_keys: BTreeMap<[u8; 32], Octets>,
 }
 
 /// A certificate that is not its member's newest any more.
@@ -74,6 +78,14 @@ impl GridState {
             Change::SupersededForgotten(serial) => {
                 self.superseded.remove(&serial);
             }
+            Change::AuthorityKey { pin, sealed } => {
+                self.authority_keys.insert(pin, sealed);
+            }
+            Change::AuthorityKeyForgotten(pin) => {
+                self.authority_keys.remove(&pin);
+            }
+            // Tables of their own: no command is decided by them.
+            Change::Contents { .. } | Change::ContentsForgotten(_) | Change::Metered(_) => {}
         }
     }
 
@@ -116,6 +128,8 @@ impl GridState {
             key,
             until_ms,
         }));
+        let keys = self.authority_keys.iter();
+        changes.extend(keys.map(|(pin, sealed)| Change::AuthorityKey { pin: *pin, sealed: sealed.clone() }));
         changes
     }
 
@@ -201,6 +215,16 @@ impl GridState {
             self.revoked.iter().map(|(serial, ended)| (ended.until_ms, *serial)).collect();
         all.sort_unstable_by(|a, b| b.cmp(a));
         all.into_iter().take(limit).map(|(_, serial)| serial).collect()
+    }
+
+    /// The sealed private key of the authority with this pin (SHA-256 of its public key).
+    pub fn authority_key(&self, pin: &[u8; 32]) -> Option<&[u8]> {
+        self.authority_keys.get(pin).map(|sealed| sealed.0.as_slice())
+    }
+
+    /// The pins of the authorities whose private keys are kept.
+    pub fn authority_pins(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.authority_keys.keys()
     }
 
     /// Older certificates of a key that are still valid.

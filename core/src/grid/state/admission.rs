@@ -2,7 +2,7 @@
 
 use super::bounds::{self, SUPERSEDED_MAX, is_over, out_of_range};
 use super::{GridState, names};
-use crate::grid::record::{CertificateRecord, Change, NodeRecord, Profile, Role, TokenRecord};
+use crate::grid::record::{CertificateRecord, Change, NodeRecord, Profile, Role, TokenRecord, Voting};
 use crate::grid::refusal::Refusal;
 use crate::ids::{NodeId, PeerKey, TokenId};
 use subtle::ConstantTimeEq;
@@ -63,10 +63,8 @@ impl GridState {
             return Err(Refusal::TokenUsed { token, uses: record.uses });
         }
         match member {
-            // The Nucleus does not become a star by joining its own grid.
-            Some(member) if member.role == Role::Nucleus => {
-                Err(Refusal::IsNucleus { name: member.name.clone() })
-            }
+            // It may have voted. If it lost its records, it would vote again as the same node without knowing.
+            Some(member) if member.role.may_lead() => Err(Refusal::MayVote { name: member.name.clone() }),
             Some(member) => Ok(Admission::Again { node: member.id, role: record.role }),
             None => Ok(Admission::New { role: record.role }),
         }
@@ -108,6 +106,7 @@ impl GridState {
             name: names::free_name(self, &wished.name, wished.id),
             joined_ms: now_ms,
             is_draining: false,
+            voting: Voting::Auto,
             ..wished.clone()
         })
     }

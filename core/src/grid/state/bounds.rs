@@ -1,8 +1,10 @@
 //! How much a grid's state may hold, and the checks that keep it so.
 
 use super::GridState;
-use crate::grid::record::{Anchor, CertificateRecord, GridHeader, Profile, Role, TokenRecord};
+use crate::grid::content::Content;
+use crate::grid::record::{Anchor, CertificateRecord, GridHeader, Metered, Profile, Role, TokenRecord};
 use crate::grid::refusal::Refusal;
+use crate::ids::NodeId;
 
 /// Members.
 pub const NODES_MAX: usize = 20_000;
@@ -34,6 +36,15 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const ADDRESS_LEN_MAX: usize = 256;
 /// Bytes of a version or a platform.
 pub const WORD_LEN_MAX: usize = 128;
+
+/// Private keys of authorities: the current one's, the next one's, and what an interrupted change has left.
+pub const AUTHORITY_KEYS_MAX: usize = 8;
+/// Bytes of a sealed private key: those of PKCS #8 documents of Ed25519 keys are below 100.
+pub const SEALED_LEN_MAX: usize = 1024;
+/// Contents that one command records: packed they take 440 kB.
+pub const CONTENTS_MAX: usize = 10_000;
+/// Counters that one command keeps.
+pub const METERED_MAX: usize = 1_000;
 
 /// A day, milliseconds.
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -108,6 +119,33 @@ pub(super) fn token(token: &TokenRecord) -> Result<(), Refusal> {
         return Err(out_of_range("the token's role", "star or witness"));
     }
     Ok(())
+}
+
+pub(super) fn sealed(sealed: &[u8]) -> Result<(), Refusal> {
+    if sealed.is_empty() {
+        return Err(out_of_range("the sealed key", format!("1 to {SEALED_LEN_MAX} bytes")));
+    }
+    at_most("the sealed key", sealed.len(), SEALED_LEN_MAX, "bytes")
+}
+
+pub(super) fn contents(contents: &[Content]) -> Result<(), Refusal> {
+    at_most("the number of contents", contents.len(), CONTENTS_MAX, "of them")
+}
+
+pub(super) fn metered(rows: &[Metered]) -> Result<(), Refusal> {
+    at_most("the number of counters", rows.len(), METERED_MAX, "of them")
+}
+
+pub(super) fn named_nodes(nodes: &[NodeId]) -> Result<(), Refusal> {
+    at_most("the number of nodes", nodes.len(), NODES_MAX, "of them")
+}
+
+pub(super) fn retired(anchors: &[Anchor]) -> Result<(), Refusal> {
+    at_most("the number of authorities to give up", anchors.len(), ANCHORS_MAX, "of them")
+}
+
+pub(super) fn room_for_authority_key(state: &GridState) -> Result<(), Refusal> {
+    at_most("the number of authorities' keys", state.authority_keys.len() + 1, AUTHORITY_KEYS_MAX, "of them")
 }
 
 pub(super) fn room_for_node(state: &GridState) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ use crate::grid::refusal::Refusal;
 use crate::ids::{NodeId, TokenId};
 use std::collections::BTreeSet;
 
-type Decided = Result<Vec<Change>, Refusal>;
+pub(super) type Decided = Result<Vec<Change>, Refusal>;
 
 impl GridState {
     /// Which records a command changes, in the order in which they must be stored, or why it is refused. No change at
@@ -29,6 +29,8 @@ impl GridState {
             Command::Describe { node, profile } => self.describe(*node, profile),
             Command::Rename { node, name } => self.rename(*node, name),
             Command::Drain { node, is_draining } => self.drain(*node, *is_draining),
+            Command::SetVoting { node, voting } => self.set_voting(*node, *voting),
+            Command::SetRole { node, role } => self.set_role(*node, *role),
             Command::Remove { node, now_ms: _ } => self.remove(*node),
             Command::CreateToken { token } => self.create_token(token),
             Command::RemoveToken { token } => self.forget_token(*token),
@@ -37,6 +39,12 @@ impl GridState {
             Command::RemoveFromConstellation { name, nodes } => self.remove_from_constellation(name, nodes),
             Command::RotateAuthority { anchor } => self.rotate(anchor),
             Command::Tidy { now_ms, retired } => self.tidy(*now_ms, retired),
+            Command::KeepAuthorityKey { pin, sealed } => self.keep_authority_key(*pin, sealed),
+            Command::ForgetAuthorityKey { pin } => Ok(self.forget_authority_key(*pin)),
+            Command::RecordContents { holder, contents } => self.record_contents(*holder, contents),
+            Command::ForgetContents { holder } => self.forget_contents(*holder),
+            Command::Meter { rows } => self.meter(rows),
+            Command::BeginEpoch { epoch, now_ms: _ } => self.begin_epoch(*epoch),
         }
     }
 
@@ -59,12 +67,12 @@ impl GridState {
         ])
     }
 
-    fn member(&self, id: NodeId) -> Result<&NodeRecord, Refusal> {
+    pub(super) fn member(&self, id: NodeId) -> Result<&NodeRecord, Refusal> {
         self.nodes.get(&id).ok_or_else(|| unknown(id))
     }
 
     /// A member's record with a change, if it is one.
-    fn changed(&self, id: NodeId, change: impl FnOnce(&mut NodeRecord)) -> Decided {
+    pub(super) fn changed(&self, id: NodeId, change: impl FnOnce(&mut NodeRecord)) -> Decided {
         let member = self.member(id)?;
         let mut record = member.clone();
         change(&mut record);
@@ -93,8 +101,8 @@ impl GridState {
 
     fn remove(&self, id: NodeId) -> Decided {
         let member = self.member(id)?;
-        if member.role == Role::Nucleus && self.nodes.len() > 1 {
-            return Err(Refusal::IsNucleus { name: member.name.clone() });
+        if self.nodes.len() > 1 {
+            self.another_nucleus(member)?;
         }
         let mut changes = self.revocations(member);
         for constellation in self.constellations.values().filter(|group| group.nodes.contains(&id)) {
@@ -102,6 +110,7 @@ impl GridState {
             rest.nodes.remove(&id);
             changes.push(Change::Constellation(rest));
         }
+        changes.push(Change::ContentsForgotten(id));
         changes.push(Change::NodeRemoved(id));
         Ok(changes)
     }
@@ -137,6 +146,7 @@ impl GridState {
     }
 
     fn add_to_constellation(&self, name: &str, nodes: &[NodeId]) -> Decided {
+        bounds::named_nodes(nodes)?;
         let known = self.find_constellation(name)?;
         let mut constellation = known.clone();
         for node in nodes {
@@ -146,6 +156,7 @@ impl GridState {
     }
 
     fn remove_from_constellation(&self, name: &str, nodes: &[NodeId]) -> Decided {
+        bounds::named_nodes(nodes)?;
         let known = self.find_constellation(name)?;
         if nodes.is_empty() {
             return Ok(vec![Change::ConstellationRemoved(known.name.clone())]);
@@ -172,6 +183,7 @@ impl GridState {
     }
 
     fn tidy(&self, now_ms: i64, retired: &[Anchor]) -> Decided {
+        bounds::retired(retired)?;
         let is_retired = |anchor: &Anchor| retired.iter().any(|old| old.der == anchor.der);
         if self.anchors.iter().any(|anchor| anchor.is_current && is_retired(anchor)) {
             return Err(out_of_range("the authority to give up", "any but the current one"));
