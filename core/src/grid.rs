@@ -27,8 +27,8 @@ pub use content::Content;
 pub use envelope::{Envelope, EnvelopeError, Outcome};
 pub use liveness::{Liveness, LivenessRules};
 pub use record::{
-    Anchor, CertificateRecord, Change, Constellation, Fence, GridHeader, Metered, NodeRecord, Profile, Role,
-    TokenRecord, Voting,
+    Anchor, CertificateRecord, Change, Constellation, DiskClass, Fence, GridHeader, Metered, NodeRecord,
+    Profile, Role, TokenRecord, Voting,
 };
 pub use refusal::Refusal;
 pub use requests::RecentRequests;

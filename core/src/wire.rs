@@ -7,6 +7,7 @@
 //! | `/orbit/join/1` | one question, one answer, 64 KiB | [`join`] |
 //! | `/orbit/control/1` | one question, one answer, 4 MiB | [`control`] |
 //! | `/orbit/pulse/1` | a stream kept open, star to Nucleus | [`pulse`] |
+//! | `/orbit/raft/1` | a stream kept open between two voters, 4 MiB a frame | [`raft`] |
 //! | `/orbit/system/1` | a stream for the operations of `OrbitSystem` | [`system`], [`listing`] |
 //! | `/orbit/api/1` | a stream that carries HTTP/1.1 to the Nucleus | |
 
@@ -16,6 +17,7 @@ pub mod control;
 pub mod join;
 pub mod listing;
 pub mod pulse;
+pub mod raft;
 pub mod system;
 
 pub use codec::{WireError, decode, decode_max, encode};

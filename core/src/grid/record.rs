@@ -134,6 +134,36 @@ pub struct Profile {
     pub allowed_paths: Vec<String>,
     /// Multiaddresses it listens on.
     pub addresses: Vec<String>,
+    /// How quickly its disk makes small writes durable, measured when it started. Older ones do not say.
+    #[serde(default)]
+    pub disk: DiskClass,
+}
+
+/// Whether a disk suits a voter, whose every answer waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskClass {
+    /// Quick.
+    Good,
+    /// It was not measured.
+    #[default]
+    Unknown,
+    /// Usable, but every change of the grid's state is slow.
+    Slow,
+    /// It stalls for longer than an election waits: such a node should not vote.
+    Unfit,
+}
+
+impl DiskClass {
+    /// Its name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Unknown => "unknown",
+            Self::Slow => "slow",
+            Self::Unfit => "unfit",
+        }
+    }
 }
 
 /// A member of the grid.

@@ -129,6 +129,12 @@ pub enum Refusal {
         /// Names of those that are not.
         silent: Vec<String>,
     },
+    /// The node is no voter, nor about to become one.
+    #[error("{node} does not vote in this grid")]
+    NotVoter {
+        /// The node.
+        node: String,
+    },
     /// One side belongs to a grid that was given up in a recovery.
     #[error("{}", epochs(*.theirs, *.ours))]
     OtherEpoch {
@@ -302,6 +308,7 @@ impl Refusal {
             | Self::MayVote { .. }
             | Self::FixedRole { .. }
             | Self::WouldLoseQuorum { .. }
+            | Self::NotVoter { .. }
             | Self::OtherEpoch { .. }
             | Self::Draining { .. }
             | Self::OutsideJail { .. }
@@ -353,6 +360,7 @@ impl Refusal {
                     several(silent, "the other voters")
                 ));
             }
+            Self::NotVoter { .. } => "`orbit status` tells who votes; `orbit node promote NODE` asks for one",
             Self::OtherEpoch { theirs, ours } => {
                 let which = if theirs < ours { "on that node" } else { "on this node" };
                 return Some(format!(
