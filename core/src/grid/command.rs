@@ -2,8 +2,9 @@
 
 use super::content::Content;
 use super::record::{
-    Anchor, CertificateRecord, GridHeader, Metered, NodeRecord, Profile, Role, TokenRecord, Voting,
+    Anchor, CertificateRecord, Change, GridHeader, Metered, NodeRecord, Profile, Role, TokenRecord, Voting,
 };
+use super::state::bounds::CONTENTS_MAX;
 use crate::ids::{NodeId, TokenId};
 use crate::wire::bytes::Octets;
 use serde::{Deserialize, Serialize};
@@ -140,17 +141,18 @@ pub enum Command {
         #[serde(with = "crate::wire::bytes::fixed")]
         pin: [u8; 32],
     },
-    /// Records what a member holds, beside what is known of it.
+    /// Records what a node holds, beside what is known of it. Like [`ForgetContents`](Self::ForgetContents) it does not
+    /// depend on the state: see [`contents_change`](Self::contents_change).
     RecordContents {
-        /// The member.
+        /// The node.
         holder: NodeId,
         /// What it holds; at most [`CONTENTS_MAX`](super::state::bounds::CONTENTS_MAX).
         #[serde(with = "crate::grid::content::packed")]
         contents: Vec<Content>,
     },
-    /// Forgets all that a member holds.
+    /// Forgets all that a node holds. Removing a member does not do so by itself.
     ForgetContents {
-        /// The member.
+        /// The node.
         holder: NodeId,
     },
     /// Keeps counters, in place of the older ones of the same members. Those of others are left out.
@@ -165,4 +167,19 @@ pub enum Command {
         /// The Nucleus's clock, milliseconds since 1970.
         now_ms: i64,
     },
+}
+
+impl Command {
+    /// What the command changes in the table of contents. It follows from the command alone, so that a database that
+    /// keeps only contents can be brought up to date without the grid's state; [`decide`](super::GridState::decide)
+    /// says the same.
+    pub fn contents_change(&self) -> Option<Change> {
+        match self {
+            Self::RecordContents { holder, contents } if (1..=CONTENTS_MAX).contains(&contents.len()) => {
+                Some(Change::Contents { holder: *holder, contents: contents.clone() })
+            }
+            Self::ForgetContents { holder } => Some(Change::ContentsForgotten(*holder)),
+            _ => None,
+        }
+    }
 }

@@ -7,9 +7,6 @@ use crate::ids::RequestId;
 use crate::wire::{self, WireError};
 use serde::{Deserialize, Serialize};
 
-/// The version that this program writes. It is raised whenever an older program could not apply a command as this one
-/// does.
-pub const ENVELOPE_VERSION: u16 = 1;
 /// Largest envelope, bytes: a quarter of a message, so that an entry and its head always fit one.
 pub const ENVELOPE_BYTES_MAX: usize = wire::MESSAGE_BYTES_MAX / 4;
 
@@ -20,7 +17,7 @@ pub type Outcome = Result<Vec<Change>, Refusal>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// [`ENVELOPE_VERSION`] of the program that wrote it.
+    /// [`VERSION`](Self::VERSION) of the program that wrote it.
     pub version: u16,
     /// The request it belongs to; none for what the Nucleus does by itself.
     pub request: Option<RequestId>,
@@ -45,9 +42,13 @@ pub enum EnvelopeError {
 }
 
 impl Envelope {
+    /// The version that this program writes. It is raised whenever an older program could not apply a command as this
+    /// one does.
+    pub const VERSION: u16 = 1;
+
     /// A command as this program writes it.
     pub const fn new(request: Option<RequestId>, command: Command) -> Self {
-        Self { version: ENVELOPE_VERSION, request, command }
+        Self { version: Self::VERSION, request, command }
     }
 
     /// As CBOR.
@@ -57,13 +58,13 @@ impl Envelope {
 
     /// Reads exactly one.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
-        let newer = |version| EnvelopeError::Newer { theirs: version, ours: ENVELOPE_VERSION };
+        let newer = |version| EnvelopeError::Newer { theirs: version, ours: Self::VERSION };
         match wire::decode_max::<Self>(bytes, ENVELOPE_BYTES_MAX) {
-            Ok(envelope) if envelope.version > ENVELOPE_VERSION => Err(newer(envelope.version)),
+            Ok(envelope) if envelope.version > Self::VERSION => Err(newer(envelope.version)),
             Ok(envelope) => Ok(envelope),
             // What a newer program wrote may have another shape, but begins with its version still.
             Err(error) => Err(match wire::decode::<Head>(bytes) {
-                Ok(head) if head.version > ENVELOPE_VERSION => newer(head.version),
+                Ok(head) if head.version > Self::VERSION => newer(head.version),
                 _ => EnvelopeError::Unreadable(error),
             }),
         }

@@ -24,16 +24,6 @@ pub struct RecentRequests {
 }
 
 impl RecentRequests {
-    /// What was remembered before, in any order.
-    pub fn restore(rows: impl IntoIterator<Item = (u64, RequestId, Outcome)>) -> Self {
-        let mut restored = Self::default();
-        for (index, request, outcome) in rows {
-            restored.put(index, request, outcome);
-        }
-        restored.forget_oldest();
-        restored
-    }
-
     /// What came of a request, if it is remembered.
     pub fn get(&self, request: &RequestId) -> Option<&Outcome> {
         let index = *self.indexes.get(request)?;
@@ -85,6 +75,18 @@ impl RecentRequests {
             forgotten.push(request);
         }
         forgotten
+    }
+}
+
+/// What was remembered before, in any order.
+impl FromIterator<(u64, RequestId, Outcome)> for RecentRequests {
+    fn from_iter<T: IntoIterator<Item = (u64, RequestId, Outcome)>>(rows: T) -> Self {
+        let mut restored = Self::default();
+        for (index, request, outcome) in rows {
+            restored.put(index, request, outcome);
+        }
+        restored.forget_oldest();
+        restored
     }
 }
 

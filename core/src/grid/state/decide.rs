@@ -41,8 +41,11 @@ impl GridState {
             Command::Tidy { now_ms, retired } => self.tidy(*now_ms, retired),
             Command::KeepAuthorityKey { pin, sealed } => self.keep_authority_key(*pin, sealed),
             Command::ForgetAuthorityKey { pin } => Ok(self.forget_authority_key(*pin)),
-            Command::RecordContents { holder, contents } => self.record_contents(*holder, contents),
-            Command::ForgetContents { holder } => self.forget_contents(*holder),
+            Command::RecordContents { contents, .. } => {
+                bounds::contents(contents)?;
+                Ok(command.contents_change().into_iter().collect())
+            }
+            Command::ForgetContents { .. } => Ok(command.contents_change().into_iter().collect()),
             Command::Meter { rows } => self.meter(rows),
             Command::BeginEpoch { epoch, now_ms: _ } => self.begin_epoch(*epoch),
         }
@@ -110,7 +113,6 @@ impl GridState {
             rest.nodes.remove(&id);
             changes.push(Change::Constellation(rest));
         }
-        changes.push(Change::ContentsForgotten(id));
         changes.push(Change::NodeRemoved(id));
         Ok(changes)
     }

@@ -4,7 +4,6 @@
 use super::GridState;
 use super::bounds::{self, out_of_range};
 use super::decide::Decided;
-use crate::grid::content::Content;
 use crate::grid::record::{Change, GridHeader, Metered, NodeRecord, Role, Voting};
 use crate::grid::refusal::Refusal;
 use crate::ids::NodeId;
@@ -54,20 +53,6 @@ impl GridState {
     pub(super) fn forget_authority_key(&self, pin: [u8; 32]) -> Vec<Change> {
         let is_kept = self.authority_keys.contains_key(&pin);
         is_kept.then_some(Change::AuthorityKeyForgotten(pin)).into_iter().collect()
-    }
-
-    pub(super) fn record_contents(&self, holder: NodeId, contents: &[Content]) -> Decided {
-        bounds::contents(contents)?;
-        self.member(holder)?;
-        if contents.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(vec![Change::Contents { holder, contents: contents.to_vec() }])
-    }
-
-    pub(super) fn forget_contents(&self, holder: NodeId) -> Decided {
-        self.member(holder)?;
-        Ok(vec![Change::ContentsForgotten(holder)])
     }
 
     pub(super) fn meter(&self, rows: &[Metered]) -> Decided {
