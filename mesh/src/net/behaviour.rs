@@ -107,7 +107,7 @@ impl MeshBehaviour {
                     [(CONTROL, request_response::ProtocolSupport::Full)],
                     config(CONTROL_AT_ONCE),
                 ),
-                streams: Streams::new(limits.streams_per_peer, Arc::clone(counters)),
+                streams: Streams::new(limits, Arc::clone(counters)),
             }),
         }
     }

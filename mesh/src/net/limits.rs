@@ -32,8 +32,11 @@ pub struct Limits {
     /// Join requests that wait for the daemon's answer at the same time. Their size is bounded by what all strangers
     /// together may send.
     pub join_waiting: usize,
-    /// Streams that one member may have open, in each direction.
+    /// Streams that one member may have open, in each direction, without those of the nucleus group.
     pub streams_per_peer: usize,
+    /// Streams of the nucleus group that one member may have open, in each direction. They are counted apart, so that
+    /// nothing else keeps voters from each other. Two are used; those of a connection that broke linger for a moment.
+    pub raft_streams_per_peer: usize,
 }
 
 impl Default for Limits {
@@ -50,6 +53,7 @@ impl Default for Limits {
             join_per_second: 16,
             join_waiting: 1_024,
             streams_per_peer: 64,
+            raft_streams_per_peer: 8,
         }
     }
 }

@@ -18,11 +18,14 @@ pub enum Protocol {
     System,
     /// HTTP/1.1 to the Nucleus, `/orbit/api/1`.
     Api,
+    /// Between members of the nucleus group, `/orbit/raft/1`. Any member may open one; whether the other is of the group
+    /// is for the daemon to say.
+    Raft,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pulse, Self::System, Self::Api];
+    pub const ALL: [Self; 4] = [Self::Pulse, Self::System, Self::Api, Self::Raft];
 
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Protocol {
             Self::Pulse => "/orbit/pulse/1",
             Self::System => "/orbit/system/1",
             Self::Api => "/orbit/api/1",
+            Self::Raft => "/orbit/raft/1",
         }
     }
 

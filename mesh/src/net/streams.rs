@@ -4,6 +4,7 @@ mod handler;
 
 use super::counters::{Counters, reason};
 use super::error::AskError;
+use super::limits::Limits;
 use super::stream::{MeshStream, Place, Protocol};
 use handler::{Open, StreamsHandler};
 use libp2p::core::Endpoint;
@@ -27,10 +28,10 @@ pub(super) struct Incoming {
     pub(super) stream: MeshStream,
 }
 
-/// Opens streams and takes those that peers open, counted for each peer and direction: a peer that opens as many as it
-/// may cannot keep us from opening ours.
+/// Opens streams and takes those that peers open, counted for each peer, direction and class: a peer that opens as many
+/// as it may cannot keep us from opening ours, nor itself from its group.
 pub(super) struct Streams {
-    max_per_peer: usize,
+    max_per_peer: PerClass<usize>,
     counters: Arc<Counters>,
     peers: HashMap<PeerId, Peer>,
     /// Bounded by the streams of connected peers.
@@ -41,12 +42,29 @@ pub(super) struct Streams {
 struct Peer {
     /// Oldest first.
     connections: Vec<ConnectionId>,
-    inbound: Arc<AtomicUsize>,
-    outbound: Arc<AtomicUsize>,
+    inbound: PerClass<Arc<AtomicUsize>>,
+    outbound: PerClass<Arc<AtomicUsize>>,
+}
+
+/// A value for each class of streams.
+#[derive(Default)]
+struct PerClass<T> {
+    raft: T,
+    other: T,
+}
+
+impl<T> PerClass<T> {
+    fn of(&self, protocol: Protocol) -> &T {
+        match protocol {
+            Protocol::Raft => &self.raft,
+            Protocol::Pulse | Protocol::System | Protocol::Api => &self.other,
+        }
+    }
 }
 
 impl Streams {
-    pub(super) fn new(max_per_peer: usize, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(limits: &Limits, counters: Arc<Counters>) -> Self {
+        let max_per_peer = PerClass { raft: limits.raft_streams_per_peer, other: limits.streams_per_peer };
         Self { max_per_peer, counters, peers: HashMap::new(), events: VecDeque::new() }
     }
 
@@ -63,8 +81,9 @@ impl Streams {
             let _ = reply.send(Err(AskError::NotConnected { peer }));
             return;
         };
-        let Some(place) = Place::take(&known.outbound, self.max_per_peer) else {
-            let _ = reply.send(Err(AskError::TooManyStreams { peer, max: self.max_per_peer }));
+        let max = *self.max_per_peer.of(protocol);
+        let Some(place) = Place::take(known.outbound.of(protocol), max) else {
+            let _ = reply.send(Err(AskError::TooManyStreams { peer, max }));
             return;
         };
         self.events.push_back(ToSwarm::NotifyHandler {
@@ -123,7 +142,8 @@ impl NetworkBehaviour for Streams {
         _: ConnectionId,
         (protocol, stream): THandlerOutEvent<Self>,
     ) {
-        let place = self.peers.get(&peer).and_then(|known| Place::take(&known.inbound, self.max_per_peer));
+        let max = *self.max_per_peer.of(protocol);
+        let place = self.peers.get(&peer).and_then(|known| Place::take(known.inbound.of(protocol), max));
         let Some(place) = place else {
             // Dropping the stream resets it.
             self.counters.drop_one(reason::STREAMS);

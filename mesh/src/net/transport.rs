@@ -20,7 +20,7 @@ use std::time::Duration;
 const INBOUND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Likewise when we connect: less than the whole of a connection attempt, so that its error names the addresses.
 const OUTBOUND_TIMEOUT: Duration = Duration::from_secs(8);
-/// Streams on one connection: 64 of ours in each direction, and questions, pings and identify beside them. yamux keeps
+/// Streams on one connection: 72 of ours in each direction, and questions, pings and identify beside them. yamux keeps
 /// up to 256 KiB for each, so a larger number would only be more memory for a peer to fill.
 const YAMUX_STREAMS_MAX: usize = 256;
 /// Connections the kernel holds until they are accepted: a whole grid may come back at once after a restart.

@@ -68,6 +68,52 @@ async fn a_star_is_no_nucleus_by_saying_so() {
 }
 
 #[tokio::test]
+async fn a_witness_may_act_as_the_nucleus() {
+    let grid = Grid::new();
+    let mut star = Node::star(&grid).await;
+    let key = NodeKey::generate();
+    let wish = Wish { role: Role::Witness, ..Wish::star() };
+    let witness =
+        Node::start(key.clone(), Some(Identity { is_nucleus: true, ..grid.identity(&key, &wish) })).await;
+    witness.join(&star).await.expect("a member");
+    assert!(star.admitted().await.is_nucleus);
+}
+
+#[tokio::test]
+async fn those_connected_learn_at_once_who_took_over() {
+    let grid = Grid::new();
+    let mut star = Node::star(&grid).await;
+    let (old, heir) = (Node::nucleus(&grid).await, Node::nucleus(&grid).await);
+    let as_voter = |node: &Node, term, is_nucleus| {
+        let fence = Fence { epoch: 1, term };
+        Identity { fence, is_nucleus, ..node.identity.clone().expect("an identity") }
+    };
+    heir.mesh.set_identity(as_voter(&heir, 1, false)).await;
+    // One dialled, the other was dialled: both ways the news go out.
+    old.join(&star).await.expect("a member");
+    star.join(&heir).await.expect("a member");
+    for _ in 0..2 {
+        star.admitted().await;
+    }
+    let shown = |star: &Node| {
+        let mut nuclei: Vec<_> = star.mesh.peers().into_iter().filter(|link| link.is_nucleus).collect();
+        nuclei.sort_by_key(|link| link.fence);
+        nuclei.into_iter().map(|link| (link.peer, link.fence.term)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&star), [(old.peer(), 1)]);
+    heir.mesh.set_identity(as_voter(&heir, 2, true)).await;
+    until("the heir is shown too", || shown(&star) == [(old.peer(), 1), (heir.peer(), 2)]).await;
+    old.mesh.set_identity(as_voter(&old, 2, false)).await;
+    until("the old one is not shown any more", || shown(&star) == [(heir.peer(), 2)]).await;
+    // Several changes in a moment end with the last one.
+    for term in 3..40 {
+        heir.mesh.set_identity(as_voter(&heir, term, term % 2 == 0)).await;
+    }
+    heir.mesh.set_identity(as_voter(&heir, 40, true)).await;
+    until("the last word counts", || shown(&star) == [(heir.peer(), 40)]).await;
+}
+
+#[tokio::test]
 async fn a_certificate_of_another_authority_is_refused() {
     let (grid, forged) = (Grid::new(), Grid::new());
     let nucleus = Node::nucleus(&grid).await;

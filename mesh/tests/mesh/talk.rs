@@ -145,6 +145,15 @@ async fn streams_of_one_peer_are_bounded_and_places_come_back() {
     let error = star.mesh.open(nucleus.peer(), Protocol::Api).await.expect_err("one too many");
     assert!(matches!(error, AskError::TooManyStreams { max: 64, .. }), "{error:?}");
     nucleus.mesh.open(star.peer(), Protocol::System).await.expect("the other direction is not affected");
+    let mut voters = Vec::new();
+    for _ in 0..8 {
+        voters.push(
+            star.mesh.open(nucleus.peer(), Protocol::Raft).await.expect("the group has places of its own"),
+        );
+        assert_eq!(opened(&mut nucleus).await.0, Protocol::Raft);
+    }
+    let error = star.mesh.open(nucleus.peer(), Protocol::Raft).await.expect_err("and they are bounded too");
+    assert!(matches!(error, AskError::TooManyStreams { max: 8, .. }), "{error:?}");
 
     // The opener's own count is not what protects: let it forget its streams, while the other side keeps them.
     drop(mine);

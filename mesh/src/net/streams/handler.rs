@@ -44,7 +44,7 @@ pub(in crate::net) struct Offer;
 
 impl UpgradeInfo for Offer {
     type Info = StreamProtocol;
-    type InfoIter = std::array::IntoIter<StreamProtocol, 3>;
+    type InfoIter = std::array::IntoIter<StreamProtocol, { Protocol::ALL.len() }>;
 
     fn protocol_info(&self) -> Self::InfoIter {
         Protocol::ALL.map(Protocol::wire).into_iter()

@@ -12,7 +12,7 @@ use crate::key::key_of;
 use crate::pki::MemberCertificate;
 use libp2p::PeerId;
 use orbit_core::grid::refusal::CertificateFault;
-use orbit_core::grid::{Fence, Refusal, Role};
+use orbit_core::grid::{Fence, Refusal};
 use orbit_core::ids::GridId;
 use orbit_core::wire::PROTOCOL_VERSION;
 use orbit_core::wire::bytes::Octets;
@@ -64,7 +64,7 @@ impl Task {
     pub(super) fn say_hello(&mut self, peer: PeerId, waiting: Vec<Waiter>) {
         let request = JoinRequest::Hello(self.hello(false));
         let id = self.swarm.behaviour_mut().join.send_request(&peer, request);
-        self.questions.joins.insert(id, Outbound::Hello { peer, waiting });
+        self.questions.joins.insert(id, Outbound::Hello { peer, waiting, is_outdated: false });
     }
 
     pub(super) fn ask_hello(&mut self, peer: PeerId, reply: Reply<Hello, AskError>) {
@@ -167,8 +167,28 @@ impl Task {
             let greeted: Vec<PeerId> =
                 self.peers.iter().filter(|(_, peer)| greet(peer)).map(|(id, _)| *id).collect();
             for peer in greeted {
-                self.say_hello(peer, Vec::new());
+                self.tell_news(peer);
             }
+        }
+    }
+
+    /// Says hello because something about us changed. Two hellos could overtake each other, so while one is on its way the
+    /// next waits for its answer.
+    fn tell_news(&mut self, peer: PeerId) {
+        let mut on_their_way = self.questions.joins.values_mut().filter_map(|outbound| match outbound {
+            Outbound::Hello { peer: to, is_outdated, .. } if *to == peer => Some(is_outdated),
+            _ => None,
+        });
+        match on_their_way.next() {
+            Some(is_outdated) => *is_outdated = true,
+            None => self.say_hello(peer, Vec::new()),
+        }
+    }
+
+    /// A hello of ours was answered or failed; if it has not said all, another follows.
+    pub(super) fn on_hello_over(&mut self, peer: PeerId, is_outdated: bool) {
+        if is_outdated && self.peers.contains_key(&peer) {
+            self.tell_news(peer);
         }
     }
 
@@ -193,7 +213,7 @@ fn prove(identity: &Identity, peer: PeerId, hello: &Hello) -> Result<Membership,
     let key = key_of(&peer).ok_or(Doubt::Certificate(CertificateFault::OtherKey))?;
     let certificate =
         identity.trust.verify(&hello.certificate, &key, now_ms()).map_err(Doubt::Certificate)?;
-    let is_nucleus = hello.is_nucleus && certificate.role == Role::Nucleus;
+    let is_nucleus = hello.is_nucleus && certificate.role.may_lead();
     if is_nucleus && hello.fence.epoch < identity.fence.epoch {
         return Err(Doubt::OldEpoch { theirs: hello.fence.epoch, ours: identity.fence.epoch });
     }

@@ -39,7 +39,12 @@ pub(super) struct Questions {
 
 /// A request over the join protocol.
 pub(super) enum Outbound {
-    Hello { peer: PeerId, waiting: Vec<Waiter> },
+    /// `is_outdated`: something about us changed since it was said.
+    Hello {
+        peer: PeerId,
+        waiting: Vec<Waiter>,
+        is_outdated: bool,
+    },
     Join(Reply<JoinReply, AskError>),
 }
 
@@ -122,8 +127,9 @@ impl Task {
                 }
                 Message::Response { request_id, response } => {
                     match self.questions.joins.remove(&request_id) {
-                        Some(Outbound::Hello { peer, waiting }) => {
+                        Some(Outbound::Hello { peer, waiting, is_outdated }) => {
                             self.on_hello_reply(peer, response, waiting);
+                            self.on_hello_over(peer, is_outdated);
                         }
                         Some(Outbound::Join(reply)) => drop(reply.send(Ok(response))),
                         None => {}
@@ -132,8 +138,9 @@ impl Task {
             },
             JoinEvent::OutboundFailure { peer, request_id, error, .. } => {
                 match self.questions.joins.remove(&request_id) {
-                    Some(Outbound::Hello { peer, waiting }) => {
+                    Some(Outbound::Hello { peer, waiting, is_outdated }) => {
                         Self::on_hello_failed(peer, failure(peer, error), waiting);
+                        self.on_hello_over(peer, is_outdated);
                     }
                     Some(Outbound::Join(reply)) => drop(reply.send(Err(failure(peer, error)))),
                     None => {}
