@@ -19,7 +19,12 @@ pub(crate) enum Question {
         request: AppendEntriesRequest<Types>,
     },
     /// A candidate asks for a vote.
-    Vote(VoteRequest<crate::types::Voter>),
+    Vote {
+        /// What openraft says.
+        request: VoteRequest<crate::types::Voter>,
+        /// The leader told it to take over, and relies on nobody any more.
+        is_told: bool,
+    },
     /// Somebody who does not hear the leader asks whether a vote would have a chance, so that it does not disturb a grid
     /// that is well by raising the term.
     PreVote {

@@ -16,22 +16,22 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("cli", &["node", "core"]),
 ];
 
-/// Heavy dependencies, each behind one crate's interface.
-const OWNERS: [(&str, &str); 14] = [
-    ("rusqlite", "store"),
-    ("redb", "store"),
-    ("blake3", "cdc"),
-    ("fastcdc", "cdc"),
-    ("ignore", "node"),
-    ("clap", "cli"),
-    ("anyhow", "cli"),
-    ("indicatif", "cli"),
-    ("libp2p", "mesh"),
-    ("rcgen", "mesh"),
-    ("x509-parser", "mesh"),
-    ("axum", "node"),
-    ("zstd", "node"),
-    ("openraft", "consensus"),
+/// Heavy dependencies, each behind the interface of one crate, or of two that hash for themselves.
+const OWNERS: [(&str, &[&str]); 14] = [
+    ("rusqlite", &["store"]),
+    ("redb", &["store"]),
+    ("blake3", &["cdc", "store"]),
+    ("fastcdc", &["cdc"]),
+    ("ignore", &["node"]),
+    ("clap", &["cli"]),
+    ("anyhow", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("libp2p", &["mesh"]),
+    ("rcgen", &["mesh"]),
+    ("x509-parser", &["mesh"]),
+    ("axum", &["node"]),
+    ("zstd", &["node"]),
+    ("openraft", &["consensus"]),
 ];
 
 /// Names of the direct dependencies of each crate of the workspace, without `orbit-`.
@@ -73,19 +73,19 @@ fn arrows_point_downwards() {
 #[test]
 fn the_runtime_stays_where_the_network_is() {
     for (name, direct) in dependencies() {
-        let may = ["mesh", "node", "tests", "simulations"].contains(&name.as_str());
+        let may = ["consensus", "mesh", "node", "tests", "simulations"].contains(&name.as_str());
         assert!(may || !direct.contains("tokio"), "orbit-{name} must not depend on tokio");
     }
 }
 
 #[test]
 fn heavy_dependencies_have_one_owner() {
-    for (dependency, owner) in OWNERS {
+    for (dependency, owners) in OWNERS {
         let others: Vec<String> = dependencies()
             .into_iter()
-            .filter(|(name, direct)| name != owner && direct.contains(dependency))
+            .filter(|(name, direct)| !owners.contains(&name.as_str()) && direct.contains(dependency))
             .map(|(name, _)| name)
             .collect();
-        assert!(others.is_empty(), "{dependency} belongs to orbit-{owner}, but {others:?} name it");
+        assert!(others.is_empty(), "{dependency} belongs to {owners:?}, but {others:?} name it");
     }
 }
