@@ -92,6 +92,8 @@ struct Connection {
     since: Instant,
     /// Whether it brought a hello without a certificate; the first is free.
     was_greeted: bool,
+    /// Whether it is being closed because a newer one took its place.
+    was_replaced: bool,
 }
 
 /// Milliseconds since 1970.
@@ -238,6 +240,7 @@ impl Task {
             address,
             since: Instant::now(),
             was_greeted: false,
+            was_replaced: false,
         });
         if known.member.is_some() {
             self.lanes.lift(&peer);
@@ -291,11 +294,15 @@ impl Task {
     /// did, each could close the other's choice.
     fn replace_connections(&mut self, now: Instant) {
         let mut replaced = Vec::new();
-        for peer in self.peers.values().filter(|peer| peer.connections.len() > 1) {
-            let mut inbound = peer.connections.iter().rev().filter(|one| one.direction == Direction::Inbound);
+        for peer in self.peers.values_mut().filter(|peer| peer.connections.len() > 1) {
+            let newest_first = peer.connections.iter_mut().rev();
+            let mut inbound = newest_first.filter(|one| one.direction == Direction::Inbound);
             let settled = inbound.find(|newest| now.saturating_duration_since(newest.since) >= SETTLED);
             if settled.is_some() {
-                replaced.extend(inbound.map(|older| older.id));
+                // Closing takes a moment, in which it is neither closed nor counted again.
+                replaced.extend(inbound.filter_map(|older| {
+                    (!std::mem::replace(&mut older.was_replaced, true)).then_some(older.id)
+                }));
             }
         }
         for connection in replaced {

@@ -4,7 +4,7 @@ use crate::world::{DEADLINE, Grid, Node, Wish, until};
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::net::reason;
 use orbit_mesh::{AddressFault, ConnectError, Limits, Mesh, MeshConfig, MeshError, Multiaddr};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 fn config(listen: &[&str]) -> MeshConfig {
     MeshConfig {
@@ -57,7 +57,10 @@ async fn an_unspecified_address_is_expanded() {
 async fn all_addresses_and_their_reasons_are_told() {
     let grid = Grid::new();
     let (nucleus, star) = (Node::nucleus(&grid).await, Node::star(&grid).await);
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
+    // The port of a client: nobody listens there, and nobody else can meanwhile.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+    let closed = client.local_addr().expect("bound").port();
     let closed: Multiaddr = format!("/ip4/127.0.0.1/tcp/{closed}").parse().expect("an address");
     let name: Multiaddr = "/dns/nas.example/tcp/4001".parse().expect("an address");
     for peer in [Some(nucleus.peer()), None] {
@@ -110,7 +113,8 @@ async fn a_restarted_peer_replaces_its_old_connection() {
     until("the old one is closed", || nucleus.dropped(reason::REPLACED) == 1).await;
     until("and gone", || nucleus.mesh.counters().connections == 1).await;
     assert_eq!(nucleus.mesh.peers().len(), 1);
-    assert!(before.mesh.peers().is_empty());
+    until("the other end has noticed", || before.mesh.peers().is_empty()).await;
+    assert_eq!(nucleus.dropped(reason::REPLACED), 1);
     assert_eq!(after.mesh.peers().len(), 1);
 }
 
