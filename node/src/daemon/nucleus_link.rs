@@ -328,6 +328,7 @@ async fn take_in(node: &Node, nucleus: PeerId, talk: &mut Talk, reply: PulseRepl
         node.note_round_trip(talk.rtt_us);
     }
     node.note(|standing| standing.clock_ahead_ms = Some(now_ms() - reply.now_ms));
+    let renew = reply.update.as_ref().is_some_and(|update| update.renew);
     let changed = match reply.update {
         Some(update) => apply(node, *update, reply.fence).await,
         None => node.change_membership(|membership| membership.fence = reply.fence).await,
@@ -340,6 +341,10 @@ async fn take_in(node: &Node, nucleus: PeerId, talk: &mut Talk, reply: PulseRepl
         }
         is_new
     });
+    // Last: the new certificate is asked for on the link that was just noted.
+    if renew {
+        node.renewal_wanted.notify_one();
+    }
     Ok(())
 }
 
@@ -355,9 +360,5 @@ async fn apply(node: &Node, update: Update, fence: orbit_core::grid::Fence) -> R
         membership.nuclei = update.nuclei;
         membership.fence = fence;
     })
-    .await?;
-    if update.renew {
-        node.renewal_wanted.notify_one();
-    }
-    Ok(())
+    .await
 }
