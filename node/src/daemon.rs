@@ -27,6 +27,7 @@ mod nucleus_link;
 pub(crate) mod reach;
 pub(crate) mod renewal;
 mod run;
+pub mod seal;
 pub(crate) mod shared;
 
 pub use enter::{JoinOptions, Joined, join};
