@@ -100,6 +100,20 @@ pub enum StoreError {
         /// Index of the first chunk offered.
         offered: u64,
     },
+    /// Entries were offered that do not follow the last one of the log.
+    #[error("the log goes on with entry {expected}, not with {offered}")]
+    LogGap {
+        /// Index of the next entry.
+        expected: u64,
+        /// Index of the entry that was offered.
+        offered: u64,
+    },
+    /// A write or a sync of the log failed before, so nobody knows what of it is on the disk.
+    #[error("the log in {} takes nothing more since it could not be written: it has to be opened again", path.display())]
+    Poisoned {
+        /// The log.
+        path: PathBuf,
+    },
     /// A number does not fit into its column.
     #[error("{what} {value} is out of range")]
     OutOfRange {
@@ -127,6 +141,17 @@ pub enum Damage {
     Row {
         /// The table.
         table: &'static str,
+    },
+    /// The log of the group lost what this node had acknowledged. Going on without would make it vote and answer as if
+    /// it had never known.
+    #[error(
+        "at byte {offset} {what}. This node cannot go on with its log: remove it from the grid and let it join again"
+    )]
+    Log {
+        /// What was found.
+        what: &'static str,
+        /// Where in the file.
+        offset: u64,
     },
 }
 

@@ -84,7 +84,11 @@
 mod error;
 mod ids;
 mod jobs;
+mod mark;
+mod nucleus_store;
+mod nucleus_universe;
 mod private_file;
+mod raft_log;
 mod record;
 mod universe;
 
@@ -96,4 +100,11 @@ pub use jobs::plans::{NewPlan, PlanRow};
 pub use jobs::runs::{NewRun, RunRow, RunState};
 pub use jobs::steps::{NewStep, StepRow, StepState};
 pub use jobs::{Check, JobsDb, JobsOptions};
+pub use mark::Mark;
+pub use nucleus_store::{PART_BYTES, SNAPSHOT_BYTES_MAX, SnapshotManifest};
+pub use nucleus_universe::{
+    ChunkPlace, ContentsLoad, LoadOutcome, NucleusUniverse, NucleusUniverseStats, UniversePin, Wanted,
+    WantedPage,
+};
+pub use raft_log::{DirectoryDisk, LogDisk, LogEntry, LogLimits, LogPosition, RaftLog, StoredVote};
 pub use universe::{BatchOutcome, CachedManifest, Universe, UniverseStats};

@@ -37,6 +37,7 @@ enum Kind {
     Constellation = 4,
     Revoked = 5,
     Superseded = 6,
+    AuthorityKey = 7,
 }
 
 /// What a change does to the table.
@@ -45,6 +46,8 @@ enum Effect {
     Put(Kind, Vec<u8>),
     /// The record of this key is gone.
     Remove(Kind, Vec<u8>),
+    /// It is kept elsewhere.
+    None,
 }
 
 fn effect(change: &Change) -> Effect {
@@ -61,6 +64,9 @@ fn effect(change: &Change) -> Effect {
         Change::RevocationForgotten(serial) => Effect::Remove(Kind::Revoked, serial.as_bytes().to_vec()),
         Change::Superseded { serial, .. } => Effect::Put(Kind::Superseded, serial.as_bytes().to_vec()),
         Change::SupersededForgotten(serial) => Effect::Remove(Kind::Superseded, serial.as_bytes().to_vec()),
+        Change::AuthorityKey { pin, .. } => Effect::Put(Kind::AuthorityKey, pin.to_vec()),
+        Change::AuthorityKeyForgotten(pin) => Effect::Remove(Kind::AuthorityKey, pin.to_vec()),
+        Change::Contents { .. } | Change::ContentsForgotten(_) | Change::Metered(_) => Effect::None,
     }
 }
 
@@ -145,6 +151,7 @@ fn store(transaction: &Transaction<'_>, change: &Change) -> Result<(), Fault> {
                 .prepare_cached("DELETE FROM grid WHERE kind = ?1 AND key = ?2")?
                 .execute(params![kind as i64, key])?;
         }
+        Effect::None => {}
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use orbit_core::grid::{
     Anchor, CertificateRecord, Change, Constellation, GridHeader, NodeRecord, Profile, Role, TokenRecord,
+    Voting,
 };
 use orbit_core::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
 use orbit_core::wire::pulse::Metering;
@@ -20,6 +21,7 @@ fn node(number: u8) -> NodeRecord {
         key: PeerKey::from_bytes([number; 32]),
         role: Role::Star,
         joined_ms: 5,
+        voting: Voting::Auto,
         is_draining: false,
         certificate: CertificateRecord {
             serial: Serial::from_bytes([number; 16]),
