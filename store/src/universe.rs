@@ -3,7 +3,7 @@
 //! It is a cache: losing it costs time, never data. An answer is given only for exactly the version of a file it
 //! was stored for.
 
-mod mark;
+pub(crate) mod mark;
 mod read;
 mod record;
 mod schema;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// The mark. Removed when dropped, but only after it was [held](OpenMark::held): until then it may be another
 /// process's.
 #[derive(Debug)]
-pub(super) struct OpenMark {
+pub(crate) struct OpenMark {
     path: PathBuf,
     was_left: bool,
     held: bool,

@@ -1,0 +1,265 @@
+//! From the log: contents that a star holds, and stars whose contents are forgotten.
+
+use super::NucleusUniverse;
+use super::rows::{ContentRow, encode_mark};
+use super::schema::{
+    BEGUN, CONTENTS, Counter, GONE, HOLDER_NUMBERS, HOLDERS, HOLDINGS, MARK, META, ROOTS, WANTED, wipe,
+};
+use crate::Mark;
+use crate::error::StoreError;
+use orbit_core::grid::{Change, Content};
+use orbit_core::ids::NodeId;
+use redb::{Durability, ReadableTable, Table, WriteTransaction};
+
+/// What a new content writes, in rows of all tables, scattered ones among them.
+const CONTENT_BYTES: u64 = 2048;
+/// What a transaction writes at least.
+const COMMIT_BYTES: u64 = 16 << 10;
+/// Contents put in one transaction by a reset.
+const RESET_AT_ONCE: usize = 50_000;
+
+/// The tables that say who holds what.
+pub(super) struct Contents<'a> {
+    meta: Table<'a, &'static str, u64>,
+    roots: Table<'a, [u8; 32], u64>,
+    rows: Table<'a, u64, &'static [u8]>,
+    wanted: Table<'a, u64, ()>,
+    begun: Table<'a, u64, ()>,
+    holders: Table<'a, u32, [u8; 16]>,
+    holder_numbers: Table<'a, [u8; 16], u32>,
+    holdings: Table<'a, (u32, u64), ()>,
+    gone: Table<'a, u32, ()>,
+}
+
+impl NucleusUniverse {
+    /// Applies changes in order and takes note of the mark, in one transaction. Changes that are not about contents
+    /// change nothing here. It is durable after the next [`flush`](Self::flush), or by itself before.
+    pub fn commit(&self, changes: &[Change], mark: &Mark) -> Result<(), StoreError> {
+        let touches =
+            |change: &&Change| matches!(change, Change::Contents { .. } | Change::ContentsForgotten(_));
+        let count: usize = changes
+            .iter()
+            .map(|change| if let Change::Contents { contents, .. } = change { contents.len() } else { 0 })
+            .sum();
+        let bytes = COMMIT_BYTES + count as u64 * CONTENT_BYTES;
+        self.0.write("record contents in the universe", bytes, |transaction| {
+            if changes.iter().any(|change| touches(&change)) {
+                let mut tables = Contents::open(transaction)?;
+                for change in changes.iter().filter(touches) {
+                    match change {
+                        Change::Contents { holder, contents } => tables.add(*holder, contents)?,
+                        Change::ContentsForgotten(holder) => tables.forget(*holder)?,
+                        _ => {}
+                    }
+                }
+            }
+            put_mark(transaction, mark)
+        })
+    }
+
+    /// Replaces all that is known by these contents, none of whose chunks are known, and this mark. Durable when it
+    /// returns; until then there is no mark.
+    pub fn reset(
+        &self,
+        contents: impl Iterator<Item = Result<(NodeId, Content), StoreError>>,
+        mark: &Mark,
+    ) -> Result<(), StoreError> {
+        let inner = &self.0;
+        let _building = super::lock(&inner.building);
+        let before = inner.runs();
+        inner.write_runs("empty the universe", Durability::Immediate, Vec::new(), wipe)?;
+        before.iter().for_each(|run| run.remove());
+
+        let mut contents = contents.peekable();
+        let mut batch: Vec<(NodeId, Content)> = Vec::new();
+        while contents.peek().is_some() {
+            batch.clear();
+            for row in contents.by_ref().take(RESET_AT_ONCE) {
+                batch.push(row?);
+            }
+            batch.sort_unstable_by_key(|&(holder, _)| holder);
+            let bytes = batch.len() as u64 * CONTENT_BYTES;
+            inner.write("record contents in the universe", bytes, |transaction| {
+                let mut tables = Contents::open(transaction)?;
+                for of_one in batch.chunk_by(|(a, _), (b, _)| a == b) {
+                    let contents: Vec<Content> = of_one.iter().map(|&(_, content)| content).collect();
+                    tables.add(of_one[0].0, &contents)?;
+                }
+                Ok(())
+            })?;
+        }
+        inner.write("record contents in the universe", u64::MAX, |transaction| put_mark(transaction, mark))
+    }
+}
+
+/// Takes note of what was applied.
+pub(super) fn put_mark(transaction: &WriteTransaction, mark: &Mark) -> Result<(), redb::Error> {
+    transaction.open_table(MARK)?.insert(0, encode_mark(mark).as_slice())?;
+    Ok(())
+}
+
+impl<'a> Contents<'a> {
+    pub fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            roots: transaction.open_table(ROOTS)?,
+            rows: transaction.open_table(CONTENTS)?,
+            wanted: transaction.open_table(WANTED)?,
+            begun: transaction.open_table(BEGUN)?,
+            holders: transaction.open_table(HOLDERS)?,
+            holder_numbers: transaction.open_table(HOLDER_NUMBERS)?,
+            holdings: transaction.open_table(HOLDINGS)?,
+            gone: transaction.open_table(GONE)?,
+        })
+    }
+
+    /// Records that `node` holds these.
+    fn add(&mut self, node: NodeId, contents: &[Content]) -> Result<(), redb::Error> {
+        let holder = self.holder_number(node)?;
+        // In the order of the roots, so that numbers and roots are both inserted in order.
+        let mut contents: Vec<&Content> = contents.iter().collect();
+        contents.sort_unstable_by_key(|content| content.root);
+        for content in contents {
+            let known = self.roots.get(content.root.as_bytes())?.map(|number| number.value());
+            let known = known.map(|number| self.row(number)).transpose()?.flatten();
+            // A row that is damaged or of another content is none: the content gets a new number.
+            if let Some((number, mut row)) = known.filter(|(_, row)| row.content.root == content.root) {
+                if row.add(holder) {
+                    self.rows.insert(number, row.encode(number).as_slice())?;
+                    self.holdings.insert((holder, number), ())?;
+                }
+                continue;
+            }
+            let number = self.put(&ContentRow { content: *content, holders: vec![holder] })?;
+            if content.chunks > 0 {
+                self.wanted.insert(number, ())?;
+            }
+            Counter::Bytes.change(&mut self.meta, |bytes| bytes.saturating_add(content.bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what `node` holds: it stops counting now, and is swept later.
+    fn forget(&mut self, node: NodeId) -> Result<(), redb::Error> {
+        let holder = self.holder_numbers.remove(node.as_bytes())?.map(|holder| holder.value());
+        if let Some(holder) = holder {
+            self.holders.remove(holder)?;
+            self.gone.insert(holder, ())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the content a new number, because records of a manifest that was not loaded to its end are in runs under
+    /// this one. Returns the new number.
+    pub fn renumber(&mut self, old: u64) -> Result<Option<u64>, redb::Error> {
+        let Some((_, row)) = self.row(old)? else { return Ok(None) };
+        let was_wanted = self.wanted.remove(old)?.is_some();
+        let was_begun = self.begun.remove(old)?.is_some();
+        self.rows.remove(old)?;
+        for holder in &row.holders {
+            self.holdings.remove((*holder, old))?;
+        }
+        let chunks = u64::from(row.content.chunks);
+        let new = self.put(&row)?;
+        if was_wanted {
+            self.wanted.insert(new, ())?;
+        }
+        if was_begun {
+            Counter::DeadRecords.change(&mut self.meta, |dead| dead.saturating_add(chunks))?;
+        }
+        Ok(Some(new))
+    }
+
+    /// Takes up to `limit` holdings of forgotten holders away; returns how many there were.
+    pub fn sweep(&mut self, limit: usize) -> Result<usize, redb::Error> {
+        let Some(holder) = self.gone.first()?.map(|(holder, _)| holder.value()) else { return Ok(0) };
+        let mut swept = Vec::new();
+        for row in self.holdings.range((holder, 0)..=(holder, u64::MAX))?.take(limit) {
+            swept.push(row?.0.value().1);
+        }
+        for &number in &swept {
+            self.holdings.remove((holder, number))?;
+            if let Some((_, mut row)) = self.row(number)? {
+                row.remove(holder);
+                if row.holders.is_empty() {
+                    self.remove(number, &row.content)?;
+                } else {
+                    self.rows.insert(number, row.encode(number).as_slice())?;
+                }
+            }
+        }
+        if swept.len() < limit {
+            self.gone.remove(holder)?;
+        }
+        Ok(swept.len())
+    }
+
+    /// Forgets a content that nobody holds.
+    fn remove(&mut self, number: u64, content: &Content) -> Result<(), redb::Error> {
+        self.rows.remove(number)?;
+        let named = self.roots.get(content.root.as_bytes())?.map(|number| number.value());
+        if named == Some(number) {
+            self.roots.remove(content.root.as_bytes())?;
+        }
+        let had_records = self.wanted.remove(number)?.is_none() || self.begun.remove(number)?.is_some();
+        Counter::Bytes.change(&mut self.meta, |bytes| bytes.saturating_sub(content.bytes))?;
+        if had_records {
+            let chunks = u64::from(content.chunks);
+            Counter::DeadRecords.change(&mut self.meta, |dead| dead.saturating_add(chunks))?;
+        }
+        Ok(())
+    }
+
+    /// Stores a row under a new number.
+    fn put(&mut self, row: &ContentRow) -> Result<u64, redb::Error> {
+        let number = Counter::NextContent.change(&mut self.meta, |next| next + 1)?;
+        self.put_as(number, row)?;
+        Ok(number)
+    }
+
+    /// Stores a row under a number that no content has.
+    fn put_as(&mut self, number: u64, row: &ContentRow) -> Result<(), redb::Error> {
+        self.roots.insert(row.content.root.as_bytes(), number)?;
+        self.rows.insert(number, row.encode(number).as_slice())?;
+        for &holder in &row.holders {
+            self.holdings.insert((holder, number), ())?;
+        }
+        Ok(())
+    }
+
+    /// Stores a content of a snapshot under the number it has there.
+    pub fn restore(
+        &mut self,
+        number: u64,
+        content: Content,
+        nodes: &[NodeId],
+        is_whole: bool,
+    ) -> Result<(), redb::Error> {
+        let mut row = ContentRow { content, holders: Vec::with_capacity(nodes.len()) };
+        for node in nodes {
+            row.add(self.holder_number(*node)?);
+        }
+        self.put_as(number, &row)?;
+        if !is_whole {
+            self.wanted.insert(number, ())?;
+        }
+        Counter::Bytes.change(&mut self.meta, |bytes| bytes.saturating_add(content.bytes))?;
+        Ok(())
+    }
+
+    /// The number of a node as a holder, given now if it has none.
+    fn holder_number(&mut self, node: NodeId) -> Result<u32, redb::Error> {
+        if let Some(holder) = self.holder_numbers.get(node.as_bytes())? {
+            return Ok(holder.value());
+        }
+        let holder = Counter::NextHolder.change(&mut self.meta, |next| next + 1)? as u32;
+        self.holders.insert(holder, node.as_bytes())?;
+        self.holder_numbers.insert(node.as_bytes(), holder)?;
+        Ok(holder)
+    }
+
+    fn row(&self, number: u64) -> Result<Option<(u64, ContentRow)>, redb::Error> {
+        let row = self.rows.get(number)?;
+        Ok(row.and_then(|row| ContentRow::decode(number, row.value())).map(|row| (number, row)))
+    }
+}
