@@ -18,6 +18,9 @@ use std::fmt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// The purpose of an authority's private key, PKCS#8 PEM, among the grid's records.
+pub const AUTHORITY: &str = "orbit authority key v1";
+
 /// Version of the format.
 const VERSION: u8 = 1;
 /// Bytes before the encrypted secret.
