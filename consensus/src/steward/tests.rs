@@ -1,6 +1,7 @@
 mod world;
 
 use super::*;
+use orbit_core::grid::Refusal;
 
 fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 16])
@@ -161,6 +162,23 @@ fn a_draining_leader_hands_over_before_it_is_replaced() {
     let all = draining(draining(leader, 2), 3);
     assert_eq!(decide(&all), set(&[1, 2, 4]), "first one that can lead");
     assert_eq!(decide(&draining(grid(&[1], &[], &[]), 1)), None);
+    let mut everybody = grid(&[1, 2, 3], &[4, 5, 6], &[]);
+    for number in [1, 2, 3] {
+        everybody = draining(everybody, number);
+    }
+    assert_eq!(decide(&everybody), set(&[1, 4, 5]), "the leader goes last");
+}
+
+#[test]
+fn those_who_are_silent_for_a_moment_do_not_become_the_majority() {
+    let mut fewer = grid(&[1, 2, 3, 4, 5], &[], &[]);
+    for number in [4, 5] {
+        fewer = silent_for(with(fewer, number, |member| member.voting = Voting::Wanted), number, 5_000);
+    }
+    assert_eq!(decide(&fewer), None, "both are wanted, and may be back at once");
+    let back = with(fewer.clone(), 4, |member| member.hearing = HEARD);
+    assert_eq!(decide(&back), set(&[1, 4, 5]));
+    assert_eq!(decide(&silent_for(silent_for(fewer, 4, 30_000), 5, 30_000)), set(&[1, 2, 3]));
 }
 
 #[test]

@@ -368,14 +368,20 @@ fn happenings() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn whatever_happens_it_keeps_its_promises_and_comes_to_rest(
         happenings in prop::collection::vec(happenings(), 1..60),
+        all_return: bool,
     ) {
         let mut world = World::founded();
         for happening in &happenings {
             world.happen(happening);
+        }
+        if all_return {
+            (0..world.nodes.len()).for_each(|at| world.set_alive(at, true));
+            world.elect();
+            prop_assert!(world.leader.is_some());
         }
         world.check_rest();
     }
