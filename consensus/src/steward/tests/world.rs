@@ -333,7 +333,7 @@ impl World {
             let is_spare = self.voters.len() == 5 && fit == 4;
             assert!(is_spare || self.voters.iter().all(is_fit), "the fit ones: {self:?}");
         }
-        if self.voters.iter().any(|id| is_fit(id)) {
+        if self.voters.iter().any(is_fit) {
             assert!(is_fit(&leader), "whoever is to go does not lead: {self:?}");
         }
         if fit > self.voters.len() {
