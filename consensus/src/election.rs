@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A member whose turn has not come looks again after so long.
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
@@ -24,12 +24,17 @@ const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
 pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut server = shared.raft.server_metrics();
+    // While votes come in, nobody asks again: candidates in step with each other would go on for ever.
+    let mut not_before = Instant::now();
+    let mut known_vote = None;
     loop {
-        let (state, voters) = {
+        let (state, vote, voters) = {
             let seen = server.borrow_and_update();
-            let membership = seen.membership_config.membership();
-            (seen.state, membership.get_joint_config().clone())
+            (seen.state, seen.vote, seen.membership_config.membership().get_joint_config().clone())
         };
+        if known_vote.replace(vote) != Some(vote) {
+            not_before = Instant::now() + shared.pace.heartbeat().mul_f64(random.gen_range(1.0..2.0));
+        }
         let pause = if state == ServerState::Leader {
             let pause = shared.pace.choose_heartbeat();
             if !shared.is_handing_over.load(Ordering::Relaxed) && shared.raft.trigger().heartbeat().await.is_err() {
@@ -45,16 +50,15 @@ pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
             shared.pace.heartbeat()
         } else {
             let patience = shared.pace.patience(shared.rank.load(Ordering::Relaxed), random.gen_range(0.0..1.0));
-            let silence = shared.pace.silence();
-            if silence < patience {
-                (patience - silence).max(LOOK_AGAIN_MIN)
-            } else {
+            let left = patience.saturating_sub(shared.pace.silence());
+            let left = left.max(not_before.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                not_before = Instant::now() + shared.pace.heartbeat().mul_f64(random.gen_range(1.0..2.0));
                 if would_be_elected(&shared, &voters).await && shared.raft.trigger().elect().await.is_err() {
                     return;
                 }
-                // Long enough for the votes to come in, and never in step with another candidate.
-                shared.pace.heartbeat().mul_f64(random.gen_range(1.0..2.0))
             }
+            left.max(LOOK_AGAIN_MIN)
         };
         tokio::select! {
             changed = server.changed() => if changed.is_err() { return },
