@@ -22,6 +22,9 @@
 //! | `POST`, `DELETE /v1/constellations/{name}/nodes` | [`NodeList`](types::NodeList) → [`ConstellationView`](types::ConstellationView) |
 //! | `GET`, `POST /v1/authorities` | → [`AuthorityView`](types::AuthorityView) |
 //!
+//! A change may carry an id ([`REQUEST_HEADER`](request::REQUEST_HEADER)): the same id again is answered as the first time and
+//! does nothing more, at whichever Nucleus. While there is none, requests wait for a few seconds.
+//!
 //! A node is named by its name or id. What fails is answered with an [`ApiError`](types::ApiError).
 
 pub mod client;
@@ -29,5 +32,6 @@ pub mod error;
 pub(crate) mod forward;
 pub(crate) mod local;
 pub(crate) mod nucleus;
+pub mod request;
 pub(crate) mod server;
 pub mod types;

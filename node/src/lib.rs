@@ -14,18 +14,20 @@
 //!   star ────────── answers for LocalSystem over a stream       remote ── asks, as a RemoteSystem
 //!       ▲
 //!   daemon ──────── founds, joins, runs a node                  api ───── REST on the node's socket, and its client
-//!       └─ nucleus  who belongs to the grid and is heard
+//!       ├─ group    this node's member of the group that elects the Nucleus
+//!       └─ nucleus  who belongs to the grid and is heard: what the elected one does
 //!
 //!   doctor ──────── is this machine fit for it?
 //! ```
 //!
 //! Reading order: [`local`] from the jail up, then [`standalone`]; for a grid [`star`], [`remote`], [`daemon`],
-//! [`nucleus`], [`api`]. Threads do the file I/O; each piece of mutable state has one owner, and channels between them
+//! [`group`], [`nucleus`], [`api`]. Threads do the file I/O; each piece of mutable state has one owner, and channels between them
 //! are bounded.
 
 pub mod api;
 pub mod daemon;
 pub mod doctor;
+pub mod group;
 pub mod local;
 pub mod nucleus;
 pub mod remote;

@@ -33,6 +33,7 @@ impl Daemon {
         let options = RunOptions {
             certificate_lifetime_ms: lifetime.as_millis() as i64,
             pulse_interval: Duration::from_millis(200),
+            snapshot_every: None,
         };
         Self { place: place.to_owned(), options, running: None }
     }

@@ -2,22 +2,38 @@
 
 use super::types::{ApiError, ErrorCode};
 use crate::daemon::DaemonError;
-use crate::nucleus::ledger::LedgerError;
 use crate::standalone::error::chain;
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use orbit_core::grid::Refusal;
 use orbit_core::grid::refusal::RefusalKind;
 
+/// Marks an answer that another node, or this one a moment later, may give differently: the Nucleus was changing.
+pub const AGAIN_HEADER: &str = "orbit-again";
+
 /// A failed request.
 #[derive(Debug)]
-pub struct ApiFailure(pub ApiError);
+pub struct ApiFailure(pub ApiError, pub Again);
+
+/// Whether the same request is worth sending again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// No: the answer stands.
+    No,
+    /// Yes: who is the Nucleus was changing.
+    Yes,
+}
 
 impl ApiFailure {
+    /// A failure that stands.
+    pub const fn of(error: ApiError) -> Self {
+        Self(error, Again::No)
+    }
+
     /// The request cannot be understood.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self(ApiError { code: ErrorCode::Usage, message: message.into(), hint: None })
+        Self::of(ApiError { code: ErrorCode::Usage, message: message.into(), hint: None })
     }
 }
 
@@ -39,20 +55,11 @@ pub fn hint_of(refusal: &Refusal) -> Option<String> {
 
 impl From<Refusal> for ApiFailure {
     fn from(refusal: Refusal) -> Self {
-        Self(ApiError { code: code_of(&refusal), message: refusal.to_string(), hint: hint_of(&refusal) })
-    }
-}
-
-impl From<LedgerError> for ApiFailure {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Refused(refusal) => refusal.into(),
-            error => Self(ApiError {
-                code: ErrorCode::Failed,
-                message: format!("the Nucleus could not keep the change: {}", chain(&error)),
-                hint: Some("nothing was changed; `orbit doctor` on the Nucleus looks at its disk".to_owned()),
-            }),
-        }
+        let again = match refusal {
+            Refusal::NotNucleus { .. } | Refusal::NoNucleus { .. } | Refusal::NoQuorum { .. } => Again::Yes,
+            _ => Again::No,
+        };
+        Self(ApiError { code: code_of(&refusal), message: refusal.to_string(), hint: hint_of(&refusal) }, again)
     }
 }
 
@@ -60,7 +67,7 @@ impl From<DaemonError> for ApiFailure {
     fn from(error: DaemonError) -> Self {
         match error {
             DaemonError::Refused(refusal) => refusal.into(),
-            error => Self(ApiError { code: error.code(), message: chain(&error), hint: error.hint() }),
+            error => Self::of(ApiError { code: error.code(), message: chain(&error), hint: error.hint() }),
         }
     }
 }
@@ -74,6 +81,10 @@ impl IntoResponse for ApiFailure {
             ErrorCode::Refused => StatusCode::FORBIDDEN,
             ErrorCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(self.0)).into_response()
+        let mut response = (status, Json(self.0)).into_response();
+        if self.1 == Again::Yes {
+            response.headers_mut().insert(AGAIN_HEADER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }

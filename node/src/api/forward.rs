@@ -1,41 +1,158 @@
-//! Passing a request on to the Nucleus, as it came: HTTP/1.1 over a stream of the mesh.
+//! Passing a request on to the Nucleus, as it came: HTTP/1.1 over a stream of the mesh. While the grid elects, it waits.
+//!
+//! A question, and a change that carries an id, may be sent again: to the next Nucleus when the one that was asked is gone
+//! or says that it is not the one. A change without an id is sent once.
 
-use super::error::ApiFailure;
+use super::error::{AGAIN_HEADER, ApiFailure};
+use super::nucleus::BODY_BYTES_MAX;
+use super::request::REQUEST_HEADER;
 use super::server::Handled;
 use super::types::{ApiError, ErrorCode};
 use crate::daemon::Node;
-use crate::daemon::shared::LinkState;
+use crate::daemon::shared::{LinkState, NoWay, Way};
 use crate::nucleus::relay::pass_between;
 use crate::standalone::error::chain;
-use axum::body::Body;
-use axum::extract::Request;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::UPGRADE;
+use axum::http::request::Parts;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use orbit_core::grid::Refusal;
-use orbit_mesh::net::{AskError, MeshStream, Protocol};
+use orbit_core::ids::RequestId;
+use orbit_mesh::PeerId;
+use orbit_mesh::key::random;
+use orbit_mesh::net::{AskError, Protocol};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
+/// How long a request waits for a Nucleus: an election takes a second or two, and a busy machine a little more.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// Pause before a request is sent again.
+const PAUSE: Duration = Duration::from_millis(40);
 /// Largest answer that is read here itself, bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Answers with what the Nucleus answers.
-pub(crate) async fn to_nucleus(node: &Node, request: Request) -> Response {
-    match pass_on(node, request).await {
+/// Answers as the Nucleus, or with what the Nucleus answers.
+pub(crate) async fn to_nucleus(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    match send(&node, request, Some(&next)).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     }
 }
 
-async fn pass_on(node: &Node, mut request: Request) -> Handled<Response> {
+/// Removes this node, by asking the Nucleus. If this node is the Nucleus, it hands over first.
+pub(crate) async fn remove_this(node: &Arc<Node>) -> Handled<()> {
+    if let Some(nucleus) = node.nucleus() {
+        nucleus.hand_over(node).await?;
+    }
+    let request = Request::delete(format!("/v1/nodes/{}", node.membership().node))
+        .header(REQUEST_HEADER, RequestId::from_bytes(random()).to_string())
+        .body(Body::empty())
+        .map_err(|error| ApiFailure::usage(error.to_string()))?;
+    let response = send(node, request, None).await?;
+    if response.status().is_success() {
+        return Ok(());
+    }
+    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let bytes = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let error = serde_json::from_slice::<ApiError>(&bytes);
+    Err(error.map_or_else(|_| no_nucleus(node), ApiFailure::of))
+}
+
+/// A request that can be sent as often as need be, or once.
+enum Outgoing {
+    Repeatable(Parts, Bytes),
+    Once(Option<Request>),
+}
+
+impl Outgoing {
+    async fn new(request: Request) -> Handled<Self> {
+        let is_question = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+        if !is_question && !request.headers().contains_key(REQUEST_HEADER) {
+            return Ok(Self::Once(Some(request)));
+        }
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, BODY_BYTES_MAX).await;
+        let body = body.map_err(|error| ApiFailure::usage(format!("the body cannot be read: {error}")))?;
+        Ok(Self::Repeatable(parts, body))
+    }
+
+    /// The request; none if it was taken and may not be sent again.
+    fn take(&mut self) -> Option<Request> {
+        match self {
+            Self::Repeatable(parts, body) => {
+                Some(Request::from_parts(parts.clone(), Body::from(body.clone())))
+            }
+            Self::Once(request) => request.take(),
+        }
+    }
+
+    const fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Repeatable(..))
+    }
+}
+
+/// Sends a request to the Nucleus, which may be this node if `own` is there, until it is answered for good.
+async fn send(node: &Arc<Node>, request: Request, own: Option<&Next>) -> Handled<Response> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut outgoing = Outgoing::new(request).await?;
+    loop {
+        let outcome = match (node.way_to_nucleus(deadline).await, own) {
+            (Ok(Way::Own), Some(next)) => match outgoing.take() {
+                Some(request) => Ok(next.clone().run(request).await),
+                None => return Err(no_nucleus(node)),
+            },
+            (Ok(Way::Own), None) => Err(no_nucleus(node)),
+            (Ok(Way::Peer(peer)), _) => match connect(node, peer).await {
+                Ok(sender) => match outgoing.take() {
+                    Some(request) => pass_on(node, peer, sender, request).await,
+                    None => return Err(no_nucleus(node)),
+                },
+                // Nothing was sent: whatever it is, it can be tried again.
+                Err(failure) if Instant::now() < deadline => {
+                    tracing::debug!(error = failure.0.message, "the Nucleus was not reached");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            },
+            (Err(no_way), _) => return Err(no_way.into()),
+        };
+        let may_change = match &outcome {
+            Ok(response) => response.headers().contains_key(AGAIN_HEADER),
+            Err(_) => true,
+        };
+        if !may_change || !outgoing.is_repeatable() || Instant::now() + PAUSE >= deadline {
+            return outcome;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Sends a request to a Nucleus. Given up when this node learns that it is not the Nucleus any more.
+async fn pass_on(
+    node: &Node,
+    peer: PeerId,
+    mut sender: http1::SendRequest<Body>,
+    mut request: Request,
+) -> Handled<Response> {
     let here = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
-    let mut sender = connect(node).await?;
     let is_question = request.method() == Method::GET;
-    let mut response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| if is_question { unreachable(node, &error) } else { uncertain(node, &error) })?;
+    let mut link = node.link.subscribe();
+    let is_gone = link.wait_for(|state| !matches!(state, LinkState::Connected(now) if *now == peer));
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        if is_question { unreachable(node, error) } else { uncertain(node, error) }
+    };
+    let mut response = tokio::select! {
+        answered = sender.send_request(request) => answered.map_err(|error| failed(&error))?,
+        _ = is_gone => return Err(failed(&std::io::Error::from(std::io::ErrorKind::ConnectionAborted))),
+    };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let there = hyper::upgrade::on(&mut response);
         let here = here.ok_or_else(|| ApiFailure::usage("the request asks for no upgrade"))?;
@@ -50,23 +167,14 @@ async fn pass_on(node: &Node, mut request: Request) -> Handled<Response> {
     Ok(response.map(Body::new))
 }
 
-/// Removes a node, by asking the Nucleus.
-pub(crate) async fn remove_node(node: &Node, name: &str) -> Handled<()> {
-    let request = Request::delete(format!("/v1/nodes/{name}"))
-        .body(Body::empty())
-        .map_err(|error| ApiFailure::usage(error.to_string()))?;
-    let mut sender = connect(node).await?;
-    let response = sender.send_request(request).await.map_err(|error| uncertain(node, &error))?;
-    if response.status().is_success() {
-        return Ok(());
-    }
-    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let bytes = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    Err(serde_json::from_slice::<ApiError>(&bytes).map_or_else(|_| no_nucleus(node), ApiFailure))
-}
-
-async fn connect(node: &Node) -> Handled<http1::SendRequest<Body>> {
-    let stream = open(node).await?;
+async fn connect(node: &Node, peer: PeerId) -> Handled<http1::SendRequest<Body>> {
+    let stream = node.mesh.open(peer, Protocol::Api).await.map_err(|error| match error {
+        AskError::TooManyStreams { max, .. } => {
+            let limit = u32::try_from(max).unwrap_or(u32::MAX);
+            Refusal::Busy { name: "the way to the Nucleus".to_owned(), limit }.into()
+        }
+        error => unreachable(node, &error),
+    })?;
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(node, &error))?;
     node.tasks.spawn(async move {
@@ -77,28 +185,18 @@ async fn connect(node: &Node) -> Handled<http1::SendRequest<Body>> {
     Ok(sender)
 }
 
-async fn open(node: &Node) -> Handled<MeshStream> {
-    let peer = match &*node.link.borrow() {
-        LinkState::Connected(peer) => *peer,
-        LinkState::Refused(refusal) => return Err(refusal.clone().into()),
-        LinkState::Own => return Err(no_nucleus(node)),
-        LinkState::Searching(reason) => {
-            let mut failure = no_nucleus(node);
+impl From<NoWay> for ApiFailure {
+    fn from(NoWay { refusal, reason }: NoWay) -> Self {
+        let mut failure = Self::from(refusal);
+        if let Some(reason) = reason {
             failure.0.message = format!("{}: {reason}", failure.0.message);
-            return Err(failure);
         }
-    };
-    node.mesh.open(peer, Protocol::Api).await.map_err(|error| match error {
-        AskError::TooManyStreams { max, .. } => {
-            let limit = u32::try_from(max).unwrap_or(u32::MAX);
-            Refusal::Busy { name: "the way to the Nucleus".to_owned(), limit }.into()
-        }
-        error => unreachable(node, &error),
-    })
+        failure
+    }
 }
 
 fn no_nucleus(node: &Node) -> ApiFailure {
-    Refusal::NoNucleus { node: node.standing().name }.into()
+    node.no_nucleus().into()
 }
 
 fn unreachable(node: &Node, error: &(dyn std::error::Error + 'static)) -> ApiFailure {

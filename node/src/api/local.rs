@@ -43,7 +43,7 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
         id: membership.node.to_string(),
         name: standing.name,
         grid: GridView { id: membership.grid.to_string(), name: membership.grid_name.clone() },
-        is_nucleus: node.nucleus.is_some(),
+        is_nucleus: node.nucleus().is_some(),
         nucleus,
         trouble,
         peer: node.mesh.peer_id().to_string(),
@@ -63,12 +63,13 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
 /// Leaves the grid: the Nucleus revokes this node, then it forgets the grid, and the daemon ends. The grid ends with its
 /// last node.
 async fn leave(State(node): State<Arc<Node>>) -> Handled<()> {
-    match &node.nucleus {
-        None => forward::remove_node(&node, &node.membership().node.to_string()).await?,
-        // Refused unless it is the last one, at the moment in which it is decided.
-        Some(nucleus) => {
-            nucleus.ledger.execute(Command::Remove { node: nucleus.own, now_ms: now_ms() }).await?;
+    // The last node of its grid removes itself, and the grid with it. Otherwise another is the Nucleus, if need be after
+    // this one has handed over.
+    match node.nucleus() {
+        Some(nucleus) if nucleus.is_alone() => {
+            nucleus.commit(None, Command::Remove { node: nucleus.own, now_ms: now_ms() }).await?;
         }
+        _ => forward::remove_this(&node).await?,
     }
     node.leave().await?;
     node.stop.cancel();

@@ -1,14 +1,14 @@
 //! What the Nucleus answers.
 
 use super::error::ApiFailure;
+use super::request::RequestKey;
 use super::server::{Handled, HandledResponse, caller};
 use super::types::{
     ApiError, AuthorityView, ConstellationView, ErrorCode, NodeList, NodePatch, NodeView, ReachView,
     StatusView, TokenCreated, TokenRequest, TokenView,
 };
-use crate::daemon::Node;
+use crate::daemon::{DaemonError, Node};
 use crate::daemon::reach::dial_back;
-use crate::nucleus::ledger::LedgerError;
 use crate::nucleus::{Nucleus, relay, views};
 use crate::standalone::state::now_ms;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -17,14 +17,14 @@ use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use hyper_util::rt::TokioIo;
-use orbit_core::grid::{Command, JoinToken, NodeRecord, Refusal, Role, TokenRecord};
+use orbit_core::grid::{Change, Command, JoinToken, NodeRecord, Refusal, Role, TokenRecord};
 use orbit_core::ids::{NodeId, PeerKey, TokenId};
 use orbit_mesh::key::{peer_id_of, random, sha256};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Largest body of a request, bytes.
-const BODY_BYTES_MAX: usize = 1 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 /// Longest life of a token, seconds.
 const TOKEN_TTL_S_MAX: u64 = 30 * 86_400;
 /// Nodes one token may admit at most.
@@ -54,17 +54,17 @@ pub(crate) fn router(node: &Arc<Node>) -> Router {
 type Shared = State<Arc<Node>>;
 
 /// The Nucleus's part of a node, or the refusal of one that is not the Nucleus.
-fn nucleus(node: &Node) -> Handled<&Nucleus> {
-    node.nucleus.as_ref().ok_or_else(|| Refusal::NotNucleus { node: node.standing().name }.into())
+fn nucleus(node: &Node) -> Handled<Arc<Nucleus>> {
+    node.nucleus().ok_or_else(|| Refusal::NotNucleus { node: node.standing().name }.into())
 }
 
 fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {
-    Ok(nucleus.ledger.with(|state| state.find_node(written).cloned())?)
+    Ok(nucleus.with(|state| state.find_node(written).cloned())?)
 }
 
 fn view(node: &Node, nucleus: &Nucleus, id: NodeId) -> Handled<Json<NodeView>> {
     let links = views::links(node);
-    let shown = nucleus.ledger.with(|state| {
+    let shown = nucleus.with(|state| {
         let record = state.node(id)?;
         Some(views::node_view(node, nucleus, state, &links, record))
     });
@@ -72,43 +72,45 @@ fn view(node: &Node, nucleus: &Nucleus, id: NodeId) -> Handled<Json<NodeView>> {
 }
 
 async fn status(State(node): Shared) -> Handled<Json<StatusView>> {
-    Ok(Json(views::status(&node, nucleus(&node)?)))
+    Ok(Json(views::status(&node, nucleus(&node)?.as_ref())))
 }
 
 async fn list_nodes(State(node): Shared) -> Handled<Json<Vec<NodeView>>> {
-    Ok(Json(views::node_views(&node, nucleus(&node)?)))
+    Ok(Json(views::node_views(&node, nucleus(&node)?.as_ref())))
 }
 
 async fn show_node(State(node): Shared, Path(name): Path<String>) -> Handled<Json<NodeView>> {
     let nucleus = nucleus(&node)?;
-    let record = found(nucleus, &name)?;
-    view(&node, nucleus, record.id)
+    let record = found(&nucleus, &name)?;
+    view(&node, &nucleus, record.id)
 }
 
 async fn patch_node(
     State(node): Shared,
     Path(name): Path<String>,
+    request: RequestKey,
     Json(patch): Json<NodePatch>,
 ) -> Handled<Json<NodeView>> {
     let nucleus = nucleus(&node)?;
-    let id = found(nucleus, &name)?.id;
+    let id = found(&nucleus, &name)?.id;
     if let Some(name) = patch.name {
-        nucleus.execute(&node, Command::Rename { node: id, name }).await?;
+        nucleus.execute(&node, request.step(0), Command::Rename { node: id, name }).await?;
     }
     if let Some(is_draining) = patch.is_draining {
-        nucleus.execute(&node, Command::Drain { node: id, is_draining }).await?;
+        nucleus.execute(&node, request.step(1), Command::Drain { node: id, is_draining }).await?;
     }
-    view(&node, nucleus, id)
+    view(&node, &nucleus, id)
 }
 
-async fn remove_node(State(node): Shared, Path(name): Path<String>, extensions: Extensions) -> Handled<()> {
+async fn remove_node(
+    State(node): Shared,
+    Path(name): Path<String>,
+    request: RequestKey,
+    extensions: Extensions,
+) -> Handled<()> {
     let nucleus = nucleus(&node)?;
-    let record = found(nucleus, &name)?;
-    if record.id == nucleus.own {
-        return Err(Refusal::IsNucleus { name: record.name }.into());
-    }
-    nucleus.ledger.execute(Command::Remove { node: record.id, now_ms: now_ms() }).await?;
-    nucleus.registry.forget(record.id);
+    let record = found(&nucleus, &name)?;
+    nucleus.remove(&node, request.step(0), &record).await?;
     if caller(&extensions) == Some(record.id) {
         // It leaves by itself, and its answer travels on the connection that is to be cut.
         let task = node.tasks.clone();
@@ -124,7 +126,7 @@ async fn remove_node(State(node): Shared, Path(name): Path<String>, extensions: 
 
 /// Tells everybody who is revoked, and closes what a removed member still has open here.
 async fn cut_off(node: &Node, key: PeerKey) {
-    if let Some(nucleus) = &node.nucleus {
+    if let Some(nucleus) = node.nucleus() {
         nucleus.announce(node).await;
     }
     if let Some(peer) = peer_id_of(&key) {
@@ -133,7 +135,7 @@ async fn cut_off(node: &Node, key: PeerKey) {
 }
 
 async fn reach(State(node): Shared, Path(name): Path<String>) -> Handled<Json<ReachView>> {
-    let record = found(nucleus(&node)?, &name)?;
+    let record = found(nucleus(&node)?.as_ref(), &name)?;
     let tried = record.profile.addresses.clone();
     let reached = match peer_id_of(&record.key) {
         Some(peer) => dial_back(peer, &tried).await,
@@ -144,23 +146,24 @@ async fn reach(State(node): Shared, Path(name): Path<String>) -> Handled<Json<Re
 
 /// Becomes a session with a star.
 async fn system(State(node): Shared, Path(name): Path<String>, mut request: Request) -> HandledResponse {
-    let record = found(nucleus(&node)?, &name)?;
+    let nucleus = nucleus(&node)?;
+    let record = found(&nucleus, &name)?;
     let asked = request.headers().get(header::UPGRADE).is_some_and(|value| value == SYSTEM_PROTOCOL);
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().filter(|_| asked);
     let upgrade =
         upgrade.ok_or_else(|| ApiFailure::usage(format!("this path wants `Upgrade: {SYSTEM_PROTOCOL}`")))?;
-    let way = relay::open(&node, nucleus(&node)?, &record).await?;
+    let way = relay::open(&node, &nucleus, &record).await?;
     let task = node.tasks.clone();
     task.spawn(async move {
-        let (Ok(asker), Some(nucleus)) = (upgrade.await, &node.nucleus) else { return };
-        relay::carry(&node, nucleus, TokioIo::new(asker), way).await;
+        let Ok(asker) = upgrade.await else { return };
+        relay::carry(&node, &nucleus, TokioIo::new(asker), way).await;
     });
     let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, SYSTEM_PROTOCOL)];
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
 async fn list_tokens(State(node): Shared) -> Handled<Json<Vec<TokenView>>> {
-    let views = nucleus(&node)?.ledger.with(|state| {
+    let views = nucleus(&node)?.with(|state| {
         let mut tokens: Vec<&TokenRecord> = state.tokens().collect();
         tokens.sort_by_key(|token| token.created_ms);
         tokens.into_iter().map(|token| views::token_view(state, token)).collect()
@@ -170,6 +173,7 @@ async fn list_tokens(State(node): Shared) -> Handled<Json<Vec<TokenView>>> {
 
 async fn create_token(
     State(node): Shared,
+    request: RequestKey,
     extensions: Extensions,
     Json(wish): Json<TokenRequest>,
 ) -> Handled<Json<TokenCreated>> {
@@ -186,13 +190,16 @@ async fn create_token(
         "witness" => Role::Witness,
         _ => return Err(out_of_range("the role", "star or witness".to_owned()).into()),
     };
-    let grid = nucleus.ledger.with(|state| state.header().map(|header| header.id));
+    let grid = nucleus.with(|state| state.header().map(|header| header.id));
     let now = now_ms();
+    // The same request again, at whichever Nucleus, must be answered with the same token.
+    let request = request.step(0);
+    let (id, secret) = request.map_or_else(|| (random(), random()), |request| nucleus.drawn_for(request));
     let token = JoinToken {
         grid: grid.ok_or(Refusal::OtherGrid)?,
         pin: nucleus.authority().certificate().pin(),
-        id: TokenId::from_bytes(random()),
-        secret: random(),
+        id: TokenId::from_bytes(id),
+        secret,
     };
     let record = TokenRecord {
         id: token.id,
@@ -205,21 +212,28 @@ async fn create_token(
         expires_ms: now + wish.ttl_s as i64 * 1000,
         created_on: caller(&extensions).unwrap_or(nucleus.own),
     };
-    nucleus.ledger.execute(Command::CreateToken { token: record.clone() }).await?;
+    let changes = nucleus.commit(request, Command::CreateToken { token: record.clone() }).await?;
+    // What was made first counts, and the authority may have changed since.
+    let made = changes.into_iter().find_map(|change| match change {
+        Change::Token(made) => Some(made),
+        _ => None,
+    });
+    let record = made.unwrap_or(record);
+    let token = JoinToken { pin: record.authority, ..token };
     let text = token.to_text();
     let files = if role == Role::Witness { "--no-files" } else { "--allow /PATH" };
     Ok(Json(TokenCreated {
         join_command: format!("orbit node join {text} {files} --run"),
         token: text,
-        listed: nucleus.ledger.with(|state| views::token_view(state, &record)),
+        listed: nucleus.with(|state| views::token_view(state, &record)),
     }))
 }
 
-async fn remove_token(State(node): Shared, Path(id): Path<String>) -> Handled<()> {
+async fn remove_token(State(node): Shared, Path(id): Path<String>, request: RequestKey) -> Handled<()> {
     let token: TokenId =
         id.parse().map_err(|error: orbit_core::ids::BadId| ApiFailure::usage(error.to_string()))?;
-    match nucleus(&node)?.ledger.execute(Command::RemoveToken { token }).await {
-        Err(LedgerError::Refused(refusal @ Refusal::TokenUnknown { .. })) => Err(ApiFailure(ApiError {
+    match nucleus(&node)?.commit(request.step(0), Command::RemoveToken { token }).await {
+        Err(DaemonError::Refused(refusal @ Refusal::TokenUnknown { .. })) => Err(ApiFailure::of(ApiError {
             code: ErrorCode::NotFound,
             message: refusal.to_string(),
             hint: Some("`orbit token ls` lists them".to_owned()),
@@ -230,13 +244,13 @@ async fn remove_token(State(node): Shared, Path(id): Path<String>) -> Handled<()
 
 async fn list_constellations(State(node): Shared) -> Handled<Json<Vec<ConstellationView>>> {
     let views = nucleus(&node)?
-        .ledger
+        
         .with(|state| state.constellations().map(|found| views::constellation_view(state, found)).collect());
     Ok(Json(views))
 }
 
 fn constellation(nucleus: &Nucleus, name: &str) -> Handled<Json<ConstellationView>> {
-    let view = nucleus.ledger.with(|state| {
+    let view = nucleus.with(|state| {
         let found = state.constellations().find(|found| found.name == name)?;
         Some(views::constellation_view(state, found))
     });
@@ -246,19 +260,26 @@ fn constellation(nucleus: &Nucleus, name: &str) -> Handled<Json<ConstellationVie
 
 async fn create_constellation(
     State(node): Shared,
+    request: RequestKey,
     Json(wish): Json<ConstellationView>,
 ) -> Handled<Json<ConstellationView>> {
     let nucleus = nucleus(&node)?;
-    let nodes = if wish.nodes.is_empty() { Vec::new() } else { ids(nucleus, &wish.nodes)? };
-    nucleus.ledger.execute(Command::CreateConstellation { name: wish.name.clone() }).await?;
+    let nodes = if wish.nodes.is_empty() { Vec::new() } else { ids(&nucleus, &wish.nodes)? };
+    nucleus.commit(request.step(0), Command::CreateConstellation { name: wish.name.clone() }).await?;
     if !nodes.is_empty() {
-        nucleus.ledger.execute(Command::AddToConstellation { name: wish.name.clone(), nodes }).await?;
+        let command = Command::AddToConstellation { name: wish.name.clone(), nodes };
+        nucleus.commit(request.step(1), command).await?;
     }
-    constellation(nucleus, &wish.name)
+    constellation(&nucleus, &wish.name)
 }
 
-async fn remove_constellation(State(node): Shared, Path(name): Path<String>) -> Handled<()> {
-    nucleus(&node)?.ledger.execute(Command::RemoveFromConstellation { name, nodes: Vec::new() }).await?;
+async fn remove_constellation(
+    State(node): Shared,
+    Path(name): Path<String>,
+    request: RequestKey,
+) -> Handled<()> {
+    let command = Command::RemoveFromConstellation { name, nodes: Vec::new() };
+    nucleus(&node)?.commit(request.step(0), command).await?;
     Ok(())
 }
 
@@ -272,27 +293,29 @@ fn ids(nucleus: &Nucleus, names: &[String]) -> Handled<Vec<NodeId>> {
 async fn add_nodes(
     State(node): Shared,
     Path(name): Path<String>,
+    request: RequestKey,
     Json(list): Json<NodeList>,
 ) -> Handled<Json<ConstellationView>> {
     let nucleus = nucleus(&node)?;
-    let nodes = ids(nucleus, &list.nodes)?;
-    nucleus.ledger.execute(Command::AddToConstellation { name: name.clone(), nodes }).await?;
-    constellation(nucleus, &name)
+    let nodes = ids(&nucleus, &list.nodes)?;
+    nucleus.commit(request.step(0), Command::AddToConstellation { name: name.clone(), nodes }).await?;
+    constellation(&nucleus, &name)
 }
 
 async fn remove_nodes(
     State(node): Shared,
     Path(name): Path<String>,
+    request: RequestKey,
     Json(list): Json<NodeList>,
 ) -> Handled<Json<ConstellationView>> {
     let nucleus = nucleus(&node)?;
-    let nodes = ids(nucleus, &list.nodes)?;
-    nucleus.ledger.execute(Command::RemoveFromConstellation { name: name.clone(), nodes }).await?;
-    constellation(nucleus, &name)
+    let nodes = ids(&nucleus, &list.nodes)?;
+    nucleus.commit(request.step(0), Command::RemoveFromConstellation { name: name.clone(), nodes }).await?;
+    constellation(&nucleus, &name)
 }
 
 async fn list_authorities(State(node): Shared) -> Handled<Json<Vec<AuthorityView>>> {
-    Ok(Json(nucleus(&node)?.ledger.with(views::authority_views)))
+    Ok(Json(nucleus(&node)?.with(views::authority_views)))
 }
 
 async fn rotate_authority(State(node): Shared) -> Handled<Json<Vec<AuthorityView>>> {

@@ -88,17 +88,8 @@ fn stopped(node: &Arc<Node>) -> impl Future<Output = ()> + Send + 'static {
 
 /// Everything on the socket: this node's own paths, and the Nucleus's, which other nodes pass on.
 fn router(node: &Arc<Node>) -> Router {
-    let at_nucleus = nucleus::router(node);
-    let at_nucleus = if node.nucleus.is_some() {
-        at_nucleus
-    } else {
-        let node = Arc::clone(node);
-        at_nucleus.layer(middleware::from_fn(move |request: Request, _: Next| {
-            let node = Arc::clone(&node);
-            async move { forward::to_nucleus(&node, request).await }
-        }))
-    };
-    local::router(node).merge(at_nucleus)
+    let to_nucleus = middleware::from_fn_with_state(Arc::clone(node), forward::to_nucleus);
+    local::router(node).merge(nucleus::router(node).layer(to_nucleus))
 }
 
 /// Streams of members as a listener.
@@ -138,17 +129,20 @@ pub(crate) fn caller(extensions: &Extensions) -> Option<NodeId> {
     extensions.get::<ConnectInfo<Caller>>().map(|ConnectInfo(caller)| caller.node)
 }
 
-/// Lets requests of members through. The mesh has let the asker in; that it still is a member, the ledger alone knows for
-/// certain.
+/// Lets requests of members through. The mesh has let the asker in; that it still is a member, the grid's records alone know
+/// for certain.
 async fn members_only(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<ConnectInfo<Caller>>().map(|ConnectInfo(caller)| *caller);
-    let is_member = node.nucleus.as_ref().zip(caller).is_some_and(|(nucleus, caller)| {
-        nucleus.ledger.with(|state| state.node(caller.node).is_some_and(|record| record.key == caller.key))
-    });
-    if is_member {
-        return next.run(request).await;
-    }
-    let refusal = Refusal::Certificate { reason: CertificateFault::Revoked };
+    let refusal = match (node.nucleus(), caller) {
+        (Some(nucleus), Some(caller)) => {
+            let is_key = |key| key == caller.key;
+            if nucleus.with(|state| state.node(caller.node).is_some_and(|record| is_key(record.key))) {
+                return next.run(request).await;
+            }
+            Refusal::Certificate { reason: CertificateFault::Revoked }
+        }
+        _ => Refusal::NotNucleus { node: node.standing().name },
+    };
     axum::response::IntoResponse::into_response(super::error::ApiFailure::from(refusal))
 }
 

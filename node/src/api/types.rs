@@ -79,20 +79,71 @@ pub struct StatusView {
     pub sentence: String,
     /// Whether nothing needs attention.
     pub is_healthy: bool,
-    /// Nodes that may fail while commands still work.
+    /// Voters that may fail while commands still work.
     pub tolerates_failures: u32,
     /// The grid.
     pub grid: GridView,
-    /// Name of the Nucleus.
-    pub nucleus: String,
+    /// Name of the Nucleus; none: there is none that is known to act.
+    pub nucleus: Option<String>,
     /// Epoch of the grid.
     pub epoch: u32,
     /// Term of the Nucleus.
     pub term: u64,
     /// How many nodes there are in each state.
     pub nodes: NodeCounts,
+    /// Who elects the Nucleus.
+    pub group: GroupView,
+    /// Name of the node that tells this.
+    pub told_by: String,
+    /// When this was so, milliseconds since 1970; none: now. No Nucleus confirms it.
+    pub as_of_ms: Option<i64>,
+    /// The universe, while it is made anew of what the stars hold.
+    pub rebuilding: Option<RebuildView>,
     /// What needs attention, with what to do.
     pub problems: Vec<Problem>,
+    /// What is good to know and needs no attention.
+    pub remarks: Vec<String>,
+}
+
+/// Who elects the Nucleus. Also `GET /v1/group`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Who votes; the Nucleus first, then by name.
+    pub voters: Vec<VoterView>,
+    /// Who holds the data and does not vote, by name.
+    pub learners: Vec<VoterView>,
+    /// How many voters must agree.
+    pub needed: u32,
+    /// Whether they do: whether anything can be changed.
+    pub has_quorum: bool,
+}
+
+/// A node that votes, or holds the data without a vote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoterView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it acts as the Nucleus.
+    pub is_nucleus: bool,
+    /// Whether it is heard by the node that tells this; none: that is not known.
+    pub is_heard: Option<bool>,
+    /// Since when it is not, milliseconds since 1970, if that is known.
+    pub silent_since_ms: Option<i64>,
+    /// Entries of the log that it does not have yet, as far as that is known.
+    pub behind: Option<u64>,
+    /// Why it does not vote, or votes only for now.
+    pub note: Option<String>,
+}
+
+/// How far the universe is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildView {
+    /// Contents whose chunks are known again.
+    pub done: u64,
+    /// All contents.
+    pub total: u64,
 }
 
 /// How many nodes are in each state.
@@ -129,6 +180,23 @@ pub enum NodeState {
     Suspect,
     /// Given up until it is heard again.
     Lost,
+    /// There is no Nucleus that would know.
+    Unknown,
+}
+
+/// What a node does in the group that elects the Nucleus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// It acts as the Nucleus.
+    Nucleus,
+    /// It votes.
+    Voter,
+    /// It holds the data and does not vote.
+    Learner,
+    /// Nothing.
+    #[default]
+    None,
 }
 
 /// `GET /v1/nodes`, `GET /v1/nodes/{node}`.
@@ -142,6 +210,12 @@ pub struct NodeView {
     pub role: String,
     /// Whether it acts as the Nucleus now.
     pub is_nucleus: bool,
+    /// What it does in the group that elects the Nucleus.
+    pub part: Part,
+    /// What a person wants of its vote: `auto`, `wanted` (promoted) or `unwanted` (demoted).
+    pub voting: String,
+    /// Why it does not vote, or votes only for now.
+    pub vote_note: Option<String>,
     /// Whether it is heard.
     pub state: NodeState,
     /// Since when, milliseconds since 1970.
@@ -257,6 +331,18 @@ pub struct NodePatch {
     pub name: Option<String>,
     /// Whether it takes no new work.
     pub is_draining: Option<bool>,
+    /// What is wanted of its vote: `auto`, `wanted` or `unwanted`.
+    pub voting: Option<String>,
+}
+
+/// The answer to a [`NodePatch`]: the node, and what happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeChanged {
+    /// The node.
+    #[serde(flatten)]
+    pub node: NodeView,
+    /// What happened, for people.
+    pub told: Vec<String>,
 }
 
 /// `POST /v1/tokens`.

@@ -8,6 +8,9 @@
 //! listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]
 //! mdns = true
 //! via = ["gateway.example.org:4001"]   # where to look for the grid when mDNS does not reach it
+//! [nucleus]                            # heeded on whichever node is the Nucleus: the same on all is best
+//! voters = 3                           # nodes that vote, if there are enough: 1, 3 or 5
+//! stabilise_s = 30                     # a voter that is silent for longer is replaced
 //! ```
 
 use super::error::DaemonError;
@@ -15,6 +18,7 @@ use orbit_core::endpoint::is_node_name;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Directories a node can allow at most.
 const ALLOWED_PATHS_MAX: usize = 64;
@@ -34,7 +38,18 @@ pub struct Config {
     pub mdns: bool,
     /// Where to look for the grid besides: `HOST:PORT` or multiaddresses.
     pub via: Vec<String>,
+    /// Voters that are wanted, if there are nodes for them.
+    pub voters: u8,
+    /// How long a voter may be silent before it is replaced.
+    pub stabilise: Duration,
 }
+
+/// Voters that are wanted unless `star.toml` says otherwise.
+const VOTERS: u8 = 3;
+/// Likewise, seconds of silence.
+const STABILISE_S: u64 = 30;
+/// Longest time that can be set, seconds: a day.
+const STABILISE_S_MAX: u64 = 86_400;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,8 +59,29 @@ struct RawConfig {
     security: RawSecurity,
     #[serde(default)]
     mesh: RawMesh,
+    #[serde(default, skip_serializing_if = "RawNucleus::is_default")]
+    nucleus: RawNucleus,
     #[serde(skip_serializing)]
     api: Option<toml::Value>,
+}
+
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawNucleus {
+    voters: u8,
+    stabilise_s: u64,
+}
+
+impl RawNucleus {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for RawNucleus {
+    fn default() -> Self {
+        Self { voters: VOTERS, stabilise_s: STABILISE_S }
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -96,6 +132,12 @@ pub enum ConfigError {
     /// It asks for what is not there yet.
     #[error("[api] is not supported yet: the API answers on orbit.sock in the data directory")]
     Api,
+    /// A number of voters that no grid has.
+    #[error("[nucleus] voters is {0}; it can be 1, 3 or 5")]
+    Voters(u8),
+    /// A time that is too short or too long.
+    #[error("[nucleus] stabilise_s is {0}; it can be 1 to {STABILISE_S_MAX}")]
+    Stabilise(u64),
     /// It cannot be read.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
@@ -138,7 +180,8 @@ impl Config {
                 });
             }
         }
-        Ok(Self { name, allowed_paths, listen, mdns, via: Vec::new() })
+        let stabilise = Duration::from_secs(STABILISE_S);
+        Ok(Self { name, allowed_paths, listen, mdns, via: Vec::new(), voters: VOTERS, stabilise })
     }
 
     /// Reads `star.toml`.
@@ -178,12 +221,20 @@ impl Config {
         {
             return Err(ConfigError::Listen(bad.clone()));
         }
+        if !matches!(raw.nucleus.voters, 1 | 3 | 5) {
+            return Err(ConfigError::Voters(raw.nucleus.voters));
+        }
+        if !(1..=STABILISE_S_MAX).contains(&raw.nucleus.stabilise_s) {
+            return Err(ConfigError::Stabilise(raw.nucleus.stabilise_s));
+        }
         Ok(Self {
             name: raw.name,
             allowed_paths: paths,
             listen: raw.mesh.listen,
             mdns: raw.mesh.mdns,
             via: raw.mesh.via,
+            voters: raw.nucleus.voters,
+            stabilise: Duration::from_secs(raw.nucleus.stabilise_s),
         })
     }
 
@@ -193,6 +244,7 @@ impl Config {
             name: self.name.clone(),
             security: RawSecurity { allowed_paths: self.allowed_paths.clone() },
             mesh: RawMesh { listen: self.listen.clone(), mdns: self.mdns, via: self.via.clone() },
+            nucleus: RawNucleus { voters: self.voters, stabilise_s: self.stabilise.as_secs() },
             api: None,
         };
         let text = toml::to_string(&raw)
@@ -253,6 +305,8 @@ mdns = true
             ("name = \"n\"", "node name"),
             ("name = \"nas2\"\n[security]\nallowed_paths = [\"data\"]", "absolute"),
             ("name = \"nas2\"\n[security]\nallowed_paths = [\"/srv/../data\"]", "`..`"),
+            ("name = \"nas2\"\n[nucleus]\nvoters = 4", "1, 3 or 5"),
+            ("name = \"nas2\"\n[nucleus]\nstabilise_s = 0", "stabilise_s"),
             ("name = \"nas2\"\n[api]\nlisten = \"127.0.0.1:7700\"", "orbit.sock"),
             ("name = \"nas2\"\n[mesh]\nlisten = [\"0.0.0.0:4001\"]", "multiaddress"),
         ] {
@@ -266,7 +320,12 @@ mdns = true
     fn a_saved_one_comes_back() {
         let place = tempfile::tempdir().expect("makes a directory");
         let path = place.path().join("star.toml");
-        let config = Config { via: vec!["a.example:4001".into()], ..Config::parse(CONTRACT).expect("reads") };
+        let config = Config {
+            via: vec!["a.example:4001".into()],
+            voters: 5,
+            stabilise: Duration::from_secs(7),
+            ..Config::parse(CONTRACT).expect("reads")
+        };
         config.save(&path).expect("saves");
         assert_eq!(Config::load(&path).expect("loads"), config);
     }

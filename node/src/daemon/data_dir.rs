@@ -5,7 +5,7 @@
 //! | `star.toml` | configuration, the owner's to edit | 0600 |
 //! | `identity/node.key` | Ed25519 key, PKCS#8 PEM | 0600 |
 //! | `identity/membership.cbor` | [`Membership`]: version byte 1, then CBOR; present exactly while the node is a member | 0600 |
-//! | `nucleus/` | the authority's keys; on the Nucleus only | 0700 |
+//! | `nucleus/` | the replicated records and their log, on those who vote or learn; `group/files.rs` | 0700 |
 //! | `jobs.db`, `universe_v3.db` | databases | 0600 |
 //! | `orbit.sock` | the API | 0600 |
 //! | `orbit.lock` | held by the daemon | 0600 |
@@ -95,7 +95,7 @@ impl DataDir {
         self.0.join("orbit.sock")
     }
 
-    /// Where the Nucleus keeps its authority's keys.
+    /// Where a member of the group that elects the Nucleus keeps the grid's records.
     pub fn nucleus(&self) -> PathBuf {
         self.0.join("nucleus")
     }
@@ -117,6 +117,29 @@ impl DataDir {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&directory).map_err(DaemonError::file("create directory", directory))
+    }
+
+    /// Makes the directory of the grid's records, readable by its owner only.
+    pub(crate) fn create_nucleus(&self) -> Result<(), DaemonError> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(self.nucleus()).map_err(DaemonError::file("create directory", self.nucleus()))
+    }
+
+    /// A name beside `nucleus/` that nothing has yet, for what is put aside.
+    pub(crate) fn aside(&self, why: &str, now_ms: i64) -> PathBuf {
+        let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let name = format!("nucleus.{why}-{}", time.strftime("%Y-%m-%dT%H-%M-%SZ"));
+        let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
+        let mut free = std::iter::once(name.clone()).chain(numbered).map(|name| self.0.join(name));
+        free.find(|path| !path.exists()).unwrap_or_else(|| self.0.join(name))
+    }
+
+    /// Makes its names durable.
+    pub(crate) fn flush(&self) -> Result<(), DaemonError> {
+        File::open(&self.0)
+            .and_then(|directory| directory.sync_all())
+            .map_err(DaemonError::file("flush", &self.0))
     }
 
     /// Keeps other daemons out.
@@ -184,7 +207,7 @@ impl DataDir {
         write_whole(&path, &bytes).map_err(DaemonError::file("write", path))
     }
 
-    /// Forgets the grid that ends with this node: its authority first, then as [`forget`](Self::forget).
+    /// Forgets the grid with its records, which others have or which end with this node; then as [`forget`](Self::forget).
     pub fn forget_grid(&self) -> Result<(), DaemonError> {
         let nucleus = self.nucleus();
         match std::fs::remove_dir_all(&nucleus) {

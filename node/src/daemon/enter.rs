@@ -10,6 +10,7 @@ use super::config::Config;
 use super::data_dir::{DataDir, Membership};
 use super::error::DaemonError;
 use super::lookup::resolve;
+use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -30,6 +31,9 @@ use tokio::time::{Instant, timeout_at};
 const SEARCH: Duration = Duration::from_secs(10);
 /// Nodes that are met at the same time: one that does not answer must not hold up the others.
 const MET_AT_ONCE: usize = 8;
+/// How long a grid that is electing is waited for, and the pause between attempts.
+const FAILOVER: Duration = Duration::from_secs(8);
+const AGAIN: Duration = Duration::from_millis(250);
 /// Nuclei that are tried.
 const NUCLEI_MAX: usize = 8;
 
@@ -132,30 +136,57 @@ async fn enter(
         limits: Limits::default(),
     };
     let (mesh, mut events) = Mesh::start(mesh, None).await?;
-    let found = match config.via.first() {
-        Some(via) => ask_at(&mesh, via, token).await,
-        None => search(&mesh, &mut events, token, config.mdns).await,
-    };
-    let (peer, via) = match found {
-        Ok(found) => found,
-        Err(error) => {
-            mesh.shutdown().await;
-            return Err(error);
-        }
-    };
     let enrol = Enrol { token: token.id, secret: token.secret.to_vec(), request, name: config.name.clone() };
-    let answer = mesh.join(peer, JoinRequest::Enrol(enrol)).await;
-    mesh.shutdown().await;
-    match answer? {
-        JoinReply::Enrolled(enrolled) if enrolled.grid == token.grid => {
-            check(home, token, &enrolled)?;
-            Ok((*enrolled, via))
+    let deadline = Instant::now() + FAILOVER;
+    // The same request again is answered with the same certificate: if the Nucleus changes meanwhile, the next one is asked.
+    let entered = loop {
+        let found = match config.via.first() {
+            Some(via) => ask_at(&mesh, via, token).await,
+            None => search(&mesh, &mut events, token, config.mdns).await,
+        };
+        let entered = match found {
+            Ok((peer, via)) => enrol_at(&mesh, peer, &enrol, token, via).await,
+            Err(error) => Err(error),
+        };
+        match entered {
+            Err(error) if is_for_now(&error) && Instant::now() < deadline => {
+                tracing::debug!(error = chain(&error), "the Nucleus is looked for again");
+                tokio::time::sleep(AGAIN).await;
+            }
+            entered => break entered,
         }
+    };
+    mesh.shutdown().await;
+    let (enrolled, via) = entered?;
+    check(home, token, &enrolled)?;
+    Ok((enrolled, via))
+}
+
+async fn enrol_at(
+    mesh: &Mesh,
+    peer: PeerId,
+    enrol: &Enrol,
+    token: &JoinToken,
+    via: String,
+) -> Result<(Enrolled, String), DaemonError> {
+    match mesh.join(peer, JoinRequest::Enrol(enrol.clone())).await? {
+        JoinReply::Enrolled(enrolled) if enrolled.grid == token.grid => Ok((*enrolled, via)),
         JoinReply::Refused(refusal) => Err(refusal.into()),
         JoinReply::Enrolled(_) | JoinReply::Hello(_) | JoinReply::Nuclei(_) => {
             Err(DaemonError::OtherGrid { address: via })
         }
     }
+}
+
+/// Whether the grid may answer otherwise in a moment, because it is electing.
+fn is_for_now(error: &DaemonError) -> bool {
+    matches!(
+        error,
+        DaemonError::Refused(
+            Refusal::NotNucleus { .. } | Refusal::NoNucleus { .. } | Refusal::NoQuorum { .. }
+        ) | DaemonError::Ask(_)
+            | DaemonError::NoNucleusYet
+    )
 }
 
 /// What the grid gave must work before it is kept.
@@ -193,7 +224,7 @@ fn judge(hello: &Hello, peer: PeerId, token: &JoinToken) -> Met {
     let anchors: Vec<Vec<u8>> = hello.anchors.iter().map(|anchor| anchor.0.clone()).collect();
     let verify = |now| verify_against_pin(&token.pin, token.grid, &anchors, &hello.certificate, &key, now);
     match verify(now_ms()) {
-        Ok(certificate) if certificate.role == Role::Nucleus && hello.is_nucleus => Met::Nucleus,
+        Ok(certificate) if certificate.role.may_lead() && hello.is_nucleus => Met::Nucleus,
         Ok(_) => Met::Member,
         // Would it hold by the other side's clock? Then it is ours, or its, that is wrong.
         Err(CertificateFault::NotYet { .. } | CertificateFault::Expired { .. })
@@ -228,18 +259,25 @@ async fn from_member(
         JoinReply::Hello(_) | JoinReply::Enrolled(_) => Vec::new(),
     };
     let mut last = None;
+    let mut met = false;
     for nucleus in nuclei.iter().take(NUCLEI_MAX) {
         let Some(peer) = orbit_mesh::key::peer_id_of(&nucleus.key) else { continue };
         let addresses: Vec<Multiaddr> =
             nucleus.addresses.iter().filter_map(|text| text.parse().ok()).collect();
         let shown = addresses.first().map(ToString::to_string).unwrap_or_default();
         match mesh.connect(Some(peer), addresses).await {
-            Ok(_) if matches!(judge(&mesh.hello(peer).await?, peer, token), Met::Nucleus) => {
-                return Ok((peer, shown));
+            Ok(_) => {
+                let hello = mesh.hello(peer).await;
+                if hello.is_ok_and(|hello| matches!(judge(&hello, peer, token), Met::Nucleus)) {
+                    return Ok((peer, shown));
+                }
+                met = true;
             }
-            Ok(_) => {}
             Err(error) => last = Some(error),
         }
+    }
+    if met {
+        return Err(DaemonError::NoNucleusYet);
     }
     Err(last.map_or_else(
         || DaemonError::NoGridFound {

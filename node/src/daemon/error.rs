@@ -2,12 +2,16 @@
 
 use crate::api::error::{code_of, hint_of};
 use crate::api::types::ErrorCode;
-use crate::nucleus::ledger::LedgerError;
+use super::backup::file::BackupError;
+use super::recover::RecoverError;
+use super::seal::SealError;
+use orbit_consensus::{GroupError, StartError};
 use orbit_core::grid::{Refusal, TokenError};
 use orbit_core::wire::WireError;
 use orbit_mesh::key::KeyError;
 use orbit_mesh::net::{AskError, ConnectError, MeshError};
 use orbit_mesh::pki::PkiError;
+use orbit_store::StoreError;
 use std::io;
 use std::path::PathBuf;
 
@@ -112,6 +116,9 @@ pub enum DaemonError {
         /// What to do.
         fix: String,
     },
+    /// Members were found, and none of them is the Nucleus.
+    #[error("members of the grid answer, but none of them is the Nucleus now")]
+    NoNucleusYet,
     /// This machine's clock differs so much that certificates are not valid.
     #[error("this machine's clock is {} {} the grid's", orbit_core::grid::refusal::span(ahead_ms.abs()), if *ahead_ms > 0 { "ahead of" } else { "behind" })]
     Clock {
@@ -142,15 +149,33 @@ pub enum DaemonError {
     /// A certificate cannot be made or read.
     #[error("cannot use the grid's certificates")]
     Pki(#[from] PkiError),
-    /// The Nucleus's records are gone.
-    #[error("{} holds no grid, although this node is its Nucleus", path.display())]
+    /// The grid's records are gone, or are of a grid without this node.
+    #[error("{} does not hold this node's grid, although this node is to be its Nucleus", path.display())]
     NoRecords {
-        /// The database.
+        /// Where they should be.
         path: PathBuf,
     },
-    /// The grid's records cannot be read or changed.
+    /// The records hold no key of the authority, or one that cannot be read.
+    #[error("the grid's records hold no key of its authority")]
+    NoAuthorityKey,
+    /// A secret cannot be sealed or unsealed.
+    #[error("cannot use the grid's sealed keys")]
+    Seal(#[from] SealError),
+    /// The group that elects the Nucleus did not do what was asked.
     #[error(transparent)]
-    Ledger(LedgerError),
+    Group(GroupError),
+    /// This node's member of the group cannot start.
+    #[error(transparent)]
+    Start(StartError),
+    /// The grid's records cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A backup cannot be made or used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The grid is not recovered on this node.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// A file of the data directory is damaged.
     #[error("{} is damaged", path.display())]
     Damaged {
@@ -198,15 +223,6 @@ impl From<ConnectError> for DaemonError {
     }
 }
 
-/// A refusal stays one.
-impl From<LedgerError> for DaemonError {
-    fn from(error: LedgerError) -> Self {
-        match error {
-            LedgerError::Refused(refusal) => Self::Refused(refusal),
-            error => Self::Ledger(error),
-        }
-    }
-}
 
 impl DaemonError {
     /// Wraps an I/O error on a file of the data directory.
@@ -236,8 +252,12 @@ impl DaemonError {
             | Self::NotInGrid { .. }
             | Self::NoGridFound { .. }
             | Self::Ask(_)
-            | Self::Connect(_) => ErrorCode::Unreachable,
+            | Self::Connect(_)
+            | Self::NoNucleusYet
+            | Self::Group(GroupError::Unsure) => ErrorCode::Unreachable,
             Self::Refused(refusal) => code_of(refusal),
+            Self::Backup(error) => error.code(),
+            Self::Recover(error) => error.code(),
             _ => ErrorCode::Failed,
         }
     }
@@ -253,7 +273,7 @@ impl DaemonError {
                 "check the spelling and this machine's DNS, or write the address: --via IP".to_owned()
             }
             Self::LongPath { .. } => "choose a shorter --data-dir".to_owned(),
-            Self::NoRecords { .. } => {
+            Self::NoRecords { .. } | Self::NoAuthorityKey => {
                 "put back a copy of it; without one this grid cannot go on: `orbit node leave --forget`, then found \
                  another"
                     .to_owned()
@@ -276,9 +296,12 @@ impl DaemonError {
             Self::BadName { .. } => "give another one with --name".to_owned(),
             Self::Address { .. } => "write HOST, HOST:PORT, [IPV6]:PORT or a multiaddress such as /ip4/192.0.2.7/tcp/4001".to_owned(),
             Self::NoGridFound { fix, .. } => fix.clone(),
+            Self::NoNucleusYet => "ask again in a few seconds; `orbit status` on a member tells whether enough of its voters run".to_owned(),
             Self::Clock { .. } => "set it (for example `timedatectl set-ntp true`) and join again".to_owned(),
             Self::OtherGrid { .. } => "give the address of a node of the grid that made the token".to_owned(),
             Self::Refused(refusal) => return hint_of(refusal),
+            Self::Backup(error) => return error.hint(),
+            Self::Recover(error) => return Some(error.hint()),
             Self::Connect(_) | Self::Ask(_) => "is `orbit node run` running there, and does a firewall let TCP port 4001 through?".to_owned(),
             Self::Mesh(_) => "another program has the port: change `listen` under [mesh] in star.toml, or stop it".to_owned(),
             _ => return None,

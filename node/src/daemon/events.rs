@@ -1,20 +1,24 @@
 //! What comes in from the mesh, and who answers it.
 
 use super::error::DaemonError;
-use super::shared::{LinkState, Node};
+use super::shared::{LinkState, Node, Way};
+use crate::api::forward::PATIENCE;
 use crate::api::server::MemberStreams;
-use orbit_core::grid::{Refusal, Role};
+use orbit_core::grid::Refusal;
 use orbit_core::ids::PeerKey;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
 use orbit_core::wire::encode;
-use orbit_core::wire::join::{JoinReply, JoinRequest};
+use orbit_core::wire::join::{JoinReply, JoinRequest, NucleusAddress};
 use orbit_core::wire::system::Reply;
 use orbit_mesh::net::{Member, MeshEvent, MeshStream, Protocol};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::Receiver;
+use tokio::time::Instant;
 
+/// Pause before a question is asked again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long a refusal may take to be sent.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -24,7 +28,13 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
     while let Some(event) = events.recv().await {
         let node = Arc::clone(&node);
         match event {
-            MeshEvent::Admitted(_) | MeshEvent::Discovered { .. } => node.peers_changed.notify_one(),
+            MeshEvent::Admitted(link) => {
+                if link.is_nucleus {
+                    crate::group::note_epoch(&node, link.fence.epoch);
+                }
+                node.peers_changed.notify_one();
+            }
+            MeshEvent::Discovered { .. } => node.peers_changed.notify_one(),
             // Whoever talks with it notices by its streams.
             MeshEvent::Gone { .. } => {}
             MeshEvent::Join { key, request, answer, .. } => {
@@ -44,6 +54,10 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
                 task.spawn(crate::nucleus::pulse::serve(node, from, stream));
             }
             MeshEvent::Opened { from, protocol: Protocol::Api, stream } => api.offer(from, stream),
+            MeshEvent::Opened { from, protocol: Protocol::Raft, stream } => {
+                let task = node.tasks.clone();
+                task.spawn(crate::group::incoming::serve(node, from, stream));
+            }
         }
     }
     if !node.stop.is_cancelled() {
@@ -53,13 +67,13 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
 
 /// Somebody wants to become a member: the Nucleus decides; other nodes say where it is.
 async fn admit(node: &Node, key: PeerKey, request: JoinRequest) -> JoinReply {
-    match (request, &node.nucleus) {
+    match (request, node.nucleus()) {
         (JoinRequest::Enrol(enrol), Some(nucleus)) => nucleus.enrol(node, key, enrol).await,
         (JoinRequest::ReEnrol { request }, Some(nucleus)) => nucleus.re_enrol(node, key, &request).await,
         (JoinRequest::Nuclei, Some(nucleus)) => {
-            JoinReply::Nuclei(nucleus.ledger.with(|state| crate::nucleus::pulse::nuclei(node, state)))
+            JoinReply::Nuclei(nucleus.with(|state| crate::nucleus::pulse::nuclei(node, &nucleus, state)))
         }
-        (JoinRequest::Nuclei, None) => JoinReply::Nuclei(node.membership().nuclei),
+        (JoinRequest::Nuclei, None) => JoinReply::Nuclei(nuclei_leader_first(node)),
         (JoinRequest::Enrol(_) | JoinRequest::ReEnrol { .. }, None) => {
             JoinReply::Refused(Refusal::NotNucleus { node: node.standing().name })
         }
@@ -67,26 +81,48 @@ async fn admit(node: &Node, key: PeerKey, request: JoinRequest) -> JoinReply {
     }
 }
 
-/// Asks the Nucleus; the refusal says why it could not be asked.
-pub(crate) async fn ask_nucleus(node: &Node, request: &ControlRequest) -> Result<ControlReply, Refusal> {
-    let peer = match &*node.link.borrow() {
-        LinkState::Connected(peer) => *peer,
-        LinkState::Refused(refusal) => return Err(refusal.clone()),
-        LinkState::Own | LinkState::Searching(_) => return Err(no_nucleus(node)),
+/// Where this node believes the Nucleus to be, and those who may become it.
+fn nuclei_leader_first(node: &Node) -> Vec<NucleusAddress> {
+    let mut nuclei = node.membership().nuclei;
+    let leader = node.group().and_then(|seat| seat.group.standing().borrow().leader);
+    let connected = match &*node.link.borrow() {
+        LinkState::Connected(peer) => orbit_mesh::key::key_of(peer),
+        _ => None,
     };
-    node.mesh.ask(peer, request).await.map_err(|error| {
-        tracing::debug!(error = crate::standalone::error::chain(&error), "the Nucleus did not answer");
-        no_nucleus(node)
-    })
+    nuclei.sort_by_key(|nucleus| Some(nucleus.node) != leader && Some(nucleus.key) != connected);
+    nuclei
 }
 
-fn no_nucleus(node: &Node) -> Refusal {
-    Refusal::NoNucleus { node: node.standing().name }
+/// Asks the Nucleus, which is waited for while the grid elects; the refusal says why it could not be asked. What is asked
+/// may be asked twice.
+pub(crate) async fn ask_nucleus(node: &Node, request: &ControlRequest) -> Result<ControlReply, Refusal> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let peer = match node.way_to_nucleus(deadline).await {
+            Ok(Way::Peer(peer)) => peer,
+            Ok(Way::Own) => return Err(node.no_nucleus()),
+            Err(no_way) => return Err(no_way.refusal),
+        };
+        match node.mesh.ask(peer, request).await {
+            Ok(ControlReply::Refused(Refusal::NotNucleus { .. } | Refusal::NoQuorum { .. })) => {}
+            Ok(reply) => return Ok(reply),
+            Err(error) => {
+                tracing::debug!(
+                    error = crate::standalone::error::chain(&error),
+                    "the Nucleus did not answer"
+                );
+            }
+        }
+        if Instant::now() + PAUSE >= deadline {
+            return Err(node.no_nucleus());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// A member asks.
 async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlReply {
-    let Some(nucleus) = &node.nucleus else {
+    let Some(nucleus) = node.nucleus() else {
         return ControlReply::Refused(Refusal::NotNucleus { node: node.standing().name });
     };
     match request {
@@ -97,7 +133,7 @@ async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlRe
 /// Does what the Nucleus asks of this star. Whoever else asks is refused, whatever it asks.
 async fn serve_system(node: &Node, from: &Member, stream: MeshStream) {
     let name = node.standing().name;
-    if from.role != Role::Nucleus || !from.is_nucleus {
+    if !from.role.may_lead() || !from.is_nucleus {
         refuse(stream, Refusal::NotNucleus { node: name }).await;
     } else if from.fence < node.fence() {
         let (theirs, ours) = (from.fence.term, node.fence().term);

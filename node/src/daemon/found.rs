@@ -3,11 +3,14 @@
 use super::config::Config;
 use super::data_dir::{DataDir, Membership};
 use super::error::DaemonError;
+use crate::group::files;
 use crate::nucleus::authority;
-use crate::nucleus::ledger::Ledger;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::{Anchor, Command, Fence, GridHeader, NodeRecord, Profile, Refusal, Role};
+use orbit_core::grid::{
+    Anchor, Command, Fence, GridHeader, GridState, NodeRecord, Profile, Refusal, Role, Voting,
+};
 use orbit_core::ids::{GridId, NodeId};
+use orbit_core::wire::bytes::Octets;
 use orbit_mesh::key::NodeKey;
 use orbit_mesh::pki::{Authority, SigningRequest};
 use std::path::{Path, PathBuf};
@@ -48,7 +51,7 @@ pub struct Founded {
     pub data_dir: PathBuf,
 }
 
-/// The first term of a grid that has one Nucleus.
+/// Epoch and term in which a grid is founded; its first Nucleus is elected in the next.
 pub(super) const FIRST_FENCE: Fence = Fence { epoch: 1, term: 1 };
 
 /// Founds a grid: a key, an authority, the first certificate and `star.toml`. What an interrupted call left behind is
@@ -81,69 +84,62 @@ pub fn init(data_dir: &Path, options: &InitOptions) -> Result<Founded, DaemonErr
 }
 
 fn found(home: &DataDir, key: &NodeKey, config: &Config, grid_name: &str) -> Result<Membership, DaemonError> {
-    let mut ledger = Ledger::open(&home.jobs_db())?;
-    if ledger.with(|state| state.header().is_some() && state.node_by_key(key.key()).is_none()) {
-        // Records of a grid that this machine has left.
-        drop(ledger);
-        Ledger::forget(&home.jobs_db())?;
-        ledger = Ledger::open(&home.jobs_db())?;
+    // An earlier attempt may have been cut off after this point: its key is in the data directory still.
+    if let Some(state) = files::peek(home)?.filter(|state| state.node_by_key(key.key()).is_some()) {
+        return membership_of(&state, key);
     }
-    if ledger.with(|state| state.header().is_none()) {
-        let grid = GridId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
-        let node = NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
-        let now = now_ms();
-        let authority = Authority::create(grid, now)?;
-        authority::save(&home.nucleus(), &authority)?;
-        let request = SigningRequest::parse(&SigningRequest::create(key)?)?;
-        let certificate = authority::issue(
-            &authority,
-            &request,
-            &authority::grant(grid, node, Role::Nucleus, now, authority::LIFETIME_MS),
-        )?;
-        let command = Command::Found {
-            header: GridHeader {
-                id: grid,
-                name: grid_name.to_owned(),
-                epoch: FIRST_FENCE.epoch,
-                created_ms: now,
-            },
-            anchor: Anchor {
-                der: authority.certificate().der().to_vec(),
-                cross_signed: Vec::new(),
-                created_ms: now,
-                is_current: true,
-            },
-            node: NodeRecord {
-                id: node,
-                name: config.name.clone(),
-                key: key.key(),
-                role: Role::Nucleus,
-                joined_ms: now,
-                is_draining: false,
-                certificate,
-                profile: Profile::default(),
-            },
-        };
-        ledger.execute_blocking(command)?;
+    // Else they are records of a grid that this machine has left, or of none.
+    if home.nucleus().exists() {
+        std::fs::remove_dir_all(home.nucleus()).map_err(DaemonError::file("remove", home.nucleus()))?;
     }
-    ledger.with(|state| {
-        let header = state.header().ok_or(DaemonError::Refused(Refusal::AlreadyFounded))?;
-        // An earlier attempt may have been cut off after this point: its key is in the data directory still.
-        let node = state.node_by_key(key.key()).ok_or(DaemonError::Refused(Refusal::AlreadyFounded))?;
-        Ok(Membership {
-            grid: header.id,
-            grid_name: header.name.clone(),
-            node: node.id,
-            certificate: node.certificate.der.clone(),
-            anchors: state
-                .anchors()
-                .iter()
-                .map(|anchor| orbit_core::wire::bytes::Octets(anchor.der.clone()))
-                .collect(),
-            revoked: Vec::new(),
-            nuclei: Vec::new(),
-            fence: FIRST_FENCE,
-        })
+    let grid = GridId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+    let node = NodeId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+    let now = now_ms();
+    let authority = Authority::create(grid, now)?;
+    let request = SigningRequest::parse(&SigningRequest::create(key)?)?;
+    let grant = authority::grant(grid, node, Role::Nucleus, now, authority::LIFETIME_MS);
+    let header =
+        GridHeader { id: grid, name: grid_name.to_owned(), epoch: FIRST_FENCE.epoch, created_ms: now };
+    let anchor = Anchor {
+        der: authority.certificate().der().to_vec(),
+        cross_signed: Vec::new(),
+        created_ms: now,
+        is_current: true,
+    };
+    let first = NodeRecord {
+        id: node,
+        name: config.name.clone(),
+        key: key.key(),
+        role: Role::Nucleus,
+        joined_ms: now,
+        is_draining: false,
+        voting: Voting::Auto,
+        certificate: authority::issue(&authority, &request, &grant)?,
+        profile: Profile::default(),
+    };
+    let mut state = GridState::default();
+    let mut records = state.decide(&Command::Found { header, anchor, node: first })?;
+    let seal = files::new_seal_key(home)?;
+    records.push(files::sealed_authority(&seal, authority.certificate().pin(), &authority.key_pem()));
+    files::found(home, node, &records)?;
+    for change in records {
+        state.absorb(change);
+    }
+    membership_of(&state, key)
+}
+
+fn membership_of(state: &GridState, key: &NodeKey) -> Result<Membership, DaemonError> {
+    let header = state.header().ok_or(Refusal::NotFounded)?;
+    let node = state.node_by_key(key.key()).ok_or(Refusal::AlreadyFounded)?;
+    Ok(Membership {
+        grid: header.id,
+        grid_name: header.name.clone(),
+        node: node.id,
+        certificate: node.certificate.der.clone(),
+        anchors: state.anchors().iter().map(|anchor| Octets(anchor.der.clone())).collect(),
+        revoked: Vec::new(),
+        nuclei: Vec::new(),
+        fence: FIRST_FENCE,
     })
 }
 
@@ -160,10 +156,13 @@ pub fn forget(data_dir: &Path) -> Result<(), DaemonError> {
     if !home.nucleus().exists() {
         return home.forget();
     }
-    // With the authority's key the whole grid would go. Records that cannot be read command nobody any more.
-    let others =
-        Ledger::open(&home.jobs_db()).is_ok_and(|ledger| ledger.with(|state| state.nodes().count()) > 1);
-    if others {
+    // With the only copy of the records the whole grid would go. Records that cannot be read command nobody any more.
+    let state = files::peek(&home).ok().flatten();
+    let own = home.membership().map(|membership| membership.node).ok();
+    let is_only_copy = state.is_some_and(|state| {
+        state.nodes().count() > 1 && state.nodes().all(|node| Some(node.id) == own || !node.role.may_lead())
+    });
+    if is_only_copy {
         let name = Config::load(&home.star_toml())?.name;
         return Err(Refusal::IsNucleus { name }.into());
     }

@@ -6,6 +6,8 @@ use super::lookup::resolve;
 use super::shared::{LinkState, Node};
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::{Profile, Refusal};
 use orbit_core::wire::join::{JoinReply, JoinRequest};
@@ -14,25 +16,31 @@ use orbit_core::wire::{decode, encode};
 use orbit_mesh::key::{peer_id_of, random};
 use orbit_mesh::net::{ConnectError, MeshStream, PeerLink, Protocol};
 use orbit_mesh::{Multiaddr, PeerId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-/// Pause after the first failed attempt; it doubles up to the next.
-const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Pause after the first failed attempt; it doubles up to the next. An election takes a few of them.
+const PAUSE_MIN: Duration = Duration::from_millis(60);
 /// Longest pause between attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// A heartbeat that is not answered for so long means that the link is dead.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// Nuclei that are tried of those another member tells.
 const NUCLEI_MAX: usize = 8;
+/// How long one of those that may be the Nucleus may take to connect; others are tried meanwhile.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Keeps the link until the node stops.
 pub(super) async fn keep(node: Arc<Node>) {
     let mut pause = PAUSE_MIN;
     let mut meter = LoadMeter::default();
     loop {
+        if !wait_for_another(&node).await {
+            return;
+        }
         let attempt = async {
             let nucleus = find(&node).await?;
             pause = PAUSE_MIN;
@@ -41,6 +49,7 @@ pub(super) async fn keep(node: Arc<Node>) {
         let ended = tokio::select! {
             () = node.stop.cancelled() => return,
             ended = attempt => ended,
+            () = takes_office(&node) => continue,
         };
         let state = match ended {
             Ok(()) => LinkState::Searching("the link ended".to_owned()),
@@ -48,7 +57,14 @@ pub(super) async fn keep(node: Arc<Node>) {
             Err(error) => LinkState::Searching(chain(&error)),
         };
         tracing::info!(?state, "not connected to the Nucleus");
-        node.link.send_replace(state);
+        // Unless this node has become it meanwhile.
+        node.link.send_if_modified(|known| {
+            let is_other = !matches!(known, LinkState::Own);
+            if is_other {
+                *known = state;
+            }
+            is_other
+        });
         // Spread out, so that a thousand stars do not come back in the same moment.
         let [spread]: [u8; 1] = random();
         let wait = pause.mul_f32(0.5 + f32::from(spread) / 255.0);
@@ -59,6 +75,29 @@ pub(super) async fn keep(node: Arc<Node>) {
         }
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// Waits while this node is the Nucleus itself; false: it stops.
+async fn wait_for_another(node: &Node) -> bool {
+    let mut link = node.link.subscribe();
+    tokio::select! {
+        () = node.stop.cancelled() => false,
+        other = link.wait_for(|state| !matches!(state, LinkState::Own)) => other.is_ok(),
+    }
+}
+
+/// Waits until this node is the Nucleus itself.
+async fn takes_office(node: &Node) {
+    let mut link = node.link.subscribe();
+    if link.wait_for(|state| matches!(state, LinkState::Own)).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// The member that shows itself as the Nucleus, with the newest fence. None that a newer one has replaced.
+fn connected(node: &Node) -> Option<PeerLink> {
+    let shown = node.mesh.peers().into_iter().filter(|peer| peer.is_nucleus && peer.fence >= node.fence());
+    shown.max_by_key(|peer| peer.fence)
 }
 
 /// Why there is no link.
@@ -88,18 +127,14 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
     LinkError::Broken(Box::new(error))
 }
 
-/// A connected Nucleus: one that is there already, one that mDNS shows, or one at an address that is known.
+/// A connected Nucleus: one that is there already, one of those that may be it, or one at an address that is known.
 async fn find(node: &Node) -> Result<PeerLink, LinkError> {
-    let connected = || node.mesh.peers().into_iter().find(|peer| peer.is_nucleus);
-    if let Some(link) = connected() {
+    if let Some(link) = connected(node) {
         return Ok(link);
     }
     let mut tried = Tried::default();
-    for (peer, addresses) in known(node) {
-        tried.connect(node, Some(peer), addresses).await?;
-        if let Some(link) = connected() {
-            return Ok(link);
-        }
+    if let Some(link) = among_known(node, &mut tried).await? {
+        return Ok(link);
     }
     // Looking names up may take long, so these come last.
     for via in &node.config.via {
@@ -111,18 +146,91 @@ async fn find(node: &Node) -> Result<PeerLink, LinkError> {
             }
         };
         let member = tried.connect(node, None, addresses).await?;
-        if let Some(link) = connected() {
+        if let Some(link) = connected(node) {
             return Ok(link);
         }
         let Some(member) = member else { continue };
         for (peer, addresses) in told_by(node, member).await {
             tried.connect(node, Some(peer), addresses).await?;
-            if let Some(link) = connected() {
+            if let Some(link) = connected(node) {
                 return Ok(link);
             }
         }
     }
     Err(tried.not_found())
+}
+
+/// Meets all that may be the Nucleus at the same time: while it changes, some of them are dead. One that is not it says
+/// which one is.
+async fn among_known(node: &Node, tried: &mut Tried) -> Result<Option<PeerLink>, LinkError> {
+    let mut met: BTreeSet<PeerId> = BTreeSet::from([node.mesh.peer_id()]);
+    let mut meetings = FuturesUnordered::new();
+    for (peer, addresses) in known(node) {
+        if met.insert(peer) {
+            tried.addresses.extend(addresses.iter().map(ToString::to_string));
+            meetings.push(meet(node, peer, addresses));
+        }
+    }
+    loop {
+        let meeting = tokio::select! {
+            meeting = meetings.next() => meeting,
+            // It may have called.
+            () = node.peers_changed.notified() => match connected(node) {
+                Some(link) => return Ok(Some(link)),
+                None => continue,
+            },
+        };
+        let Some((peer, outcome)) = meeting else { return Ok(None) };
+        if let Some(link) = connected(node) {
+            return Ok(Some(link));
+        }
+        match outcome {
+            Ok(told) => {
+                for (peer, addresses) in told {
+                    if met.len() <= NUCLEI_MAX && met.insert(peer) {
+                        tried.addresses.extend(addresses.iter().map(ToString::to_string));
+                        meetings.push(meet(node, peer, addresses));
+                    }
+                }
+            }
+            // Others may take this node: what one says counts when there is no other.
+            Err(ConnectError::Refused { refusal, .. })
+                if may_be_nucleus(node, peer) && meetings.is_empty() =>
+            {
+                return Err(refused(node, peer, refusal).await);
+            }
+            Err(error) => tried.last = Some(error),
+        }
+    }
+}
+
+/// Connects to one that may be the Nucleus. If it is not, it is asked afresh who it is, and who the Nucleus is.
+async fn meet(
+    node: &Node,
+    peer: PeerId,
+    addresses: Vec<Multiaddr>,
+) -> (PeerId, Result<Vec<(PeerId, Vec<Multiaddr>)>, ConnectError>) {
+    let connecting = node.mesh.connect(Some(peer), addresses.clone());
+    let outcome = match timeout(CONNECT_PATIENCE, connecting).await {
+        Ok(Ok(_)) if connected(node).is_some() => Ok(Vec::new()),
+        Ok(Ok(_)) => {
+            let seconds = CONNECT_PATIENCE.as_secs();
+            let asked = async {
+                if let Err(error) = node.mesh.hello(peer).await {
+                    tracing::debug!(error = chain(&error), "a member does not say who it is");
+                }
+                if connected(node).is_some() { Vec::new() } else { told_by(node, peer).await }
+            };
+            timeout(CONNECT_PATIENCE, asked).await.map_err(|_| ConnectError::Timeout { seconds, addresses })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            // The system's own attempts come further and further apart: a new one is begun next time.
+            node.mesh.disconnect(peer).await;
+            Err(ConnectError::Timeout { seconds: CONNECT_PATIENCE.as_secs(), addresses })
+        }
+    };
+    (peer, outcome)
 }
 
 /// Where the Nucleus was looked for.
@@ -211,11 +319,15 @@ async fn told_by(node: &Node, member: PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
     places.filter(|(_, addresses): &(_, Vec<Multiaddr>)| !addresses.is_empty()).collect()
 }
 
-/// Where each Nucleus is, by what mDNS shows and by what was heard last.
+/// Where each is that may be the Nucleus, by what mDNS shows and by what was heard last; who leads this node's group
+/// first.
 fn known(node: &Node) -> Vec<(PeerId, Vec<Multiaddr>)> {
     let mut candidates = Vec::new();
     let discovered = node.mesh.discovered();
-    for nucleus in node.membership().nuclei {
+    let leader = node.group().and_then(|seat| seat.group.standing().borrow().leader);
+    let mut nuclei = node.membership().nuclei;
+    nuclei.sort_by_key(|nucleus| Some(nucleus.node) != leader);
+    for nucleus in nuclei {
         let Some(peer) = peer_id_of(&nucleus.key) else { continue };
         let mut addresses: Vec<Multiaddr> = discovered
             .iter()
@@ -255,6 +367,12 @@ async fn hold(node: &Node, nucleus: &PeerLink, meter: &mut LoadMeter) -> Result<
         let patience =
             talk.sent_at.map_or(ANSWER_PATIENCE, |at| ANSWER_PATIENCE.saturating_sub(at.elapsed()));
         tokio::select! {
+            () = node.peers_changed.notified() => {
+                // A newer Nucleus counts, whether or not the link to this one has broken.
+                if connected(node).is_none_or(|best| best.peer != nucleus.peer) {
+                    return Ok(());
+                }
+            }
             _ = beat.tick() => send_pulse(node, &mut outgoing, &mut talk, meter).await?,
             reply = replied.recv() => match reply {
                 Some(reply) => take_in(node, nucleus.peer, &mut talk, reply?).await?,

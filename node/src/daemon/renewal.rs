@@ -65,7 +65,7 @@ fn due_in(certificate: &MemberCertificate, now_ms: i64) -> Duration {
 /// Asks for a new certificate and uses it from now on.
 async fn renew(node: &Node) -> Result<(), DaemonError> {
     let request = SigningRequest::create(&node.home.key()?)?;
-    if let Some(nucleus) = &node.nucleus {
+    if let Some(nucleus) = node.nucleus() {
         let certificate = nucleus.renew_own(node, &request).await?;
         let anchors = node.membership().anchors;
         return node.take_certificate(certificate, anchors).await;

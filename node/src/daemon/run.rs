@@ -7,12 +7,13 @@ use super::shared::{Node, identity, is_reachable_from_elsewhere};
 use super::{events, nucleus_link, renewal};
 use crate::api::server::ApiServer;
 use crate::api::types::ThisNode;
-use crate::nucleus::Nucleus;
+use crate::group::files;
 use crate::nucleus::authority::LIFETIME_MS;
+use crate::standalone::error::chain;
 use crate::star::{StarLimits, StarService, StarServiceConfig};
-use orbit_core::grid::Role;
+use orbit_consensus::{Verdict, disk_fitness};
+use orbit_core::grid::DiskClass;
 use orbit_mesh::net::{Limits, Mesh, MeshConfig};
-use orbit_mesh::pki::MemberCertificate;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 const STOP_POLL: Duration = Duration::from_millis(100);
 /// How long addresses may take to be known; a machine without a network has none.
 const ADDRESSES_PATIENCE: Duration = Duration::from_millis(300);
+/// How long a node that votes alone may take to become the Nucleus before it counts as started all the same.
+const OFFICE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long work in hand may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -33,6 +36,8 @@ pub struct RunOptions {
     pub certificate_lifetime_ms: i64,
     /// Time between heartbeats.
     pub pulse_interval: Duration,
+    /// Entries of the log after which a snapshot is written; as the group sees fit unless given.
+    pub snapshot_every: Option<u64>,
 }
 
 impl Default for RunOptions {
@@ -40,6 +45,7 @@ impl Default for RunOptions {
         Self {
             certificate_lifetime_ms: LIFETIME_MS,
             pulse_interval: Duration::from_millis(orbit_core::wire::pulse::PULSE_INTERVAL_MS),
+            snapshot_every: None,
         }
     }
 }
@@ -74,8 +80,10 @@ pub fn run_with(
     for path in config.allowed_paths.iter().filter(|path| !path.is_dir()) {
         tracing::warn!(path = %path.display(), "an allowed path is no directory now: is its disk mounted?");
     }
-    // Its certificate says what it may be. The election of a Nucleus will say what it is.
-    let is_nucleus = MemberCertificate::parse(&membership.certificate)?.role == Role::Nucleus;
+    // A grid that was founded by an orbit without a group: its only Nucleus takes the records over.
+    if files::take_over(&home, membership.node)? {
+        tracing::info!("the grid's records were taken over into nucleus/");
+    }
     // Two threads carry the network; files are read by threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -84,7 +92,6 @@ pub fn run_with(
         .build()
         .map_err(DaemonError::Runtime)?;
     let ended = runtime.block_on(async {
-        let nucleus = if is_nucleus { Some(Nucleus::open(&home, &membership, options)?) } else { None };
         let listen = config.listen.iter().filter_map(|address| address.parse().ok()).collect();
         let mesh_config = MeshConfig {
             key,
@@ -93,7 +100,7 @@ pub fn run_with(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             limits: Limits::default(),
         };
-        let (mesh, events) = Mesh::start(mesh_config, Some(identity(&membership, is_nucleus)?)).await?;
+        let (mesh, events) = Mesh::start(mesh_config, Some(identity(&membership, false)?)).await?;
         let star = StarService::new(StarServiceConfig {
             name: config.name.clone(),
             allowed: config.allowed_paths.clone(),
@@ -102,18 +109,18 @@ pub fn run_with(
             limits: StarLimits::default(),
         });
         let cancel = CancellationToken::new();
-        let node = Node::new(home.clone(), config, options, mesh, star, nucleus, membership, cancel.clone());
+        let node = Node::new(home.clone(), config, options, mesh, star, membership, cancel.clone());
         let node = Arc::new(node);
         let api = ApiServer::bind(&node)?;
         node.tasks.spawn(events::dispatch(Arc::clone(&node), events, api.member_streams()));
         node.tasks.spawn(api.serve(Arc::clone(&node)));
-        if node.nucleus.is_some() {
-            node.tasks.spawn(crate::nucleus::keep_house(Arc::clone(&node)));
-        } else {
-            node.tasks.spawn(nucleus_link::keep(Arc::clone(&node)));
-        }
+        node.tasks.spawn(crate::group::keep(Arc::clone(&node)));
+        node.tasks.spawn(crate::nucleus::office::keep(Arc::clone(&node)));
+        node.tasks.spawn(nucleus_link::keep(Arc::clone(&node)));
         node.tasks.spawn(renewal::keep(Arc::clone(&node)));
+        node.tasks.spawn(measure_disk(Arc::clone(&node)));
         wait_for_addresses(&node).await;
+        wait_for_office(&node).await;
         ready(&crate::api::local::this_node(&node)?);
         wait_for_the_end(stop, &cancel).await;
         let reason = node.reason_to_end();
@@ -136,6 +143,39 @@ async fn wait_for_addresses(node: &Node) {
     }
 }
 
+/// A node that votes alone is the Nucleus in a moment, and those who start it expect it to answer as one.
+async fn wait_for_office(node: &Node) {
+    let deadline = tokio::time::Instant::now() + OFFICE_PATIENCE;
+    let votes_alone = || match node.group() {
+        Some(seat) => {
+            let voters = seat.group.standing().borrow().voters.clone();
+            voters.is_empty() || (voters.len() == 1 && voters.contains(&node.membership().node))
+        }
+        None => files::are_there(&node.home) && node.certificate().is_ok_and(|own| own.role.may_lead()),
+    };
+    while node.nucleus().is_none() && votes_alone() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Measures once how quick the disk is on which this node's log would lie.
+async fn measure_disk(node: Arc<Node>) {
+    let path = node.home.path().to_owned();
+    let measured = tokio::task::spawn_blocking(move || disk_fitness(&path)).await;
+    match measured {
+        Ok(Ok(fitness)) => {
+            let class = match fitness.verdict() {
+                Verdict::Good => DiskClass::Good,
+                Verdict::Slow => DiskClass::Slow,
+                Verdict::Unfit => DiskClass::Unfit,
+            };
+            let _ = node.disk.set(class);
+        }
+        Ok(Err(error)) => tracing::warn!(error = chain(&error), "cannot measure the disk"),
+        Err(error) => tracing::warn!(%error, "the disk was not measured"),
+    }
+}
+
 async fn wait_for_the_end(stop: &AtomicBool, cancel: &CancellationToken) {
     while !stop.load(Ordering::Relaxed) {
         tokio::select! {
@@ -146,7 +186,13 @@ async fn wait_for_the_end(stop: &AtomicBool, cancel: &CancellationToken) {
 }
 
 async fn end(node: Arc<Node>) {
+    // Handed over in good order, the office is empty for a moment only.
+    crate::nucleus::office::hand_over_at_the_end(&node).await;
+    let seat = node.group();
     node.stop.cancel();
+    if let Some(seat) = seat {
+        crate::group::end(&seat).await;
+    }
     node.mesh.clone().shutdown().await;
     node.tasks.close();
     if tokio::time::timeout(STOP_PATIENCE, node.tasks.wait()).await.is_err() {

@@ -5,20 +5,22 @@ use super::data_dir::{DataDir, Membership};
 use super::error::DaemonError;
 use super::run::RunOptions;
 use crate::api::types::Percentiles;
+use crate::group::Seat;
 use crate::nucleus::Nucleus;
 use crate::standalone::state::now_ms;
 use crate::star::StarService;
-use orbit_core::grid::{Fence, Profile, Refusal};
-use orbit_core::ids::Serial;
+use orbit_core::grid::{DiskClass, Fence, Profile, Refusal};
+use orbit_core::ids::{NodeId, Serial};
 use orbit_core::wire::bytes::Octets;
 use orbit_mesh::net::{Identity, Mesh};
 use orbit_mesh::pki::{MemberCertificate, Trust};
 use orbit_mesh::{Multiaddr, PeerId};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,8 +36,14 @@ pub struct Node {
     pub(crate) options: RunOptions,
     pub(crate) mesh: Mesh,
     pub(crate) star: StarService,
-    /// What only the Nucleus has. The election of a Nucleus will fill and empty this.
-    pub(crate) nucleus: Option<Nucleus>,
+    /// What only the Nucleus has: there while this node holds the office.
+    nucleus: RwLock<Option<Arc<Nucleus>>>,
+    /// This node's place in the group that elects the Nucleus, if it has one.
+    pub(crate) seat: watch::Sender<Option<Arc<Seat>>>,
+    /// Held while the seat is taken or given up.
+    pub(crate) seating: tokio::sync::Mutex<()>,
+    /// How quick the disk is, once that was measured.
+    pub(crate) disk: OnceLock<DiskClass>,
     pub(crate) link: watch::Sender<LinkState>,
     /// Somebody connected or was discovered: it may be the Nucleus that is looked for.
     pub(crate) peers_changed: Notify,
@@ -46,8 +54,8 @@ pub struct Node {
     /// Everything that was spawned; the daemon waits for it at the end.
     pub(crate) tasks: TaskTracker,
     membership: Mutex<Membership>,
-    /// Held while the membership is changed on disk and in the mesh.
-    changing: tokio::sync::Mutex<()>,
+    /// Held while the membership is changed on disk and in the mesh. Whether the mesh shows this node as the Nucleus.
+    changing: tokio::sync::Mutex<bool>,
     /// It has left: nothing is written to disk any more.
     has_left: AtomicBool,
     standing: Mutex<Standing>,
@@ -78,6 +86,23 @@ pub(crate) enum LinkState {
     Refused(Refusal),
 }
 
+/// Where the Nucleus is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Here.
+    Own,
+    /// There, connected.
+    Peer(PeerId),
+}
+
+/// Why there is no way to the Nucleus, for whoever asked.
+#[derive(Clone, Debug)]
+pub(crate) struct NoWay {
+    pub(crate) refusal: Refusal,
+    /// What was tried.
+    pub(crate) reason: Option<String>,
+}
+
 impl Node {
     #[expect(clippy::too_many_arguments, reason = "called once, where the parts are made")]
     pub(super) fn new(
@@ -86,15 +111,10 @@ impl Node {
         options: RunOptions,
         mesh: Mesh,
         star: StarService,
-        nucleus: Option<Nucleus>,
         membership: Membership,
         stop: CancellationToken,
     ) -> Self {
-        let link = if nucleus.is_some() {
-            LinkState::Own
-        } else {
-            LinkState::Searching("it has just started".into())
-        };
+        let link = LinkState::Searching("it has just started".into());
         let standing = Standing { name: config.name.clone(), is_draining: false, clock_ahead_ms: None };
         Self {
             home,
@@ -102,14 +122,17 @@ impl Node {
             options,
             mesh,
             star,
-            nucleus,
+            nucleus: RwLock::new(None),
+            seat: watch::Sender::new(None),
+            seating: tokio::sync::Mutex::default(),
+            disk: OnceLock::new(),
             link: watch::Sender::new(link),
             peers_changed: Notify::new(),
             renewal_wanted: Notify::new(),
             stop,
             tasks: TaskTracker::new(),
             membership: Mutex::new(membership),
-            changing: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::new(false),
             has_left: AtomicBool::new(false),
             standing: Mutex::new(standing),
             round_trips: Mutex::default(),
@@ -122,12 +145,74 @@ impl Node {
         lock(&self.membership).clone()
     }
 
+    /// Its office as the Nucleus, while it holds it.
+    pub(crate) fn nucleus(&self) -> Option<Arc<Nucleus>> {
+        self.nucleus.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes or lays down the office.
+    pub(crate) fn set_nucleus(&self, nucleus: Option<Arc<Nucleus>>) {
+        *self.nucleus.write().unwrap_or_else(PoisonError::into_inner) = nucleus;
+    }
+
+    /// Its place in the group that elects the Nucleus, if it has one.
+    pub(crate) fn group(&self) -> Option<Arc<Seat>> {
+        self.seat.borrow().clone()
+    }
+
+    /// The way to the Nucleus; waits for one until the deadline. Cancel-safe.
+    pub(crate) async fn way_to_nucleus(&self, deadline: Instant) -> Result<Way, NoWay> {
+        let mut link = self.link.subscribe();
+        loop {
+            let reason = match &*link.borrow_and_update() {
+                LinkState::Own => return Ok(Way::Own),
+                LinkState::Connected(peer) => return Ok(Way::Peer(*peer)),
+                LinkState::Refused(refusal) => return Err(NoWay { refusal: refusal.clone(), reason: None }),
+                LinkState::Searching(reason) => reason.clone(),
+            };
+            if !matches!(timeout_at(deadline, link.changed()).await, Ok(Ok(()))) {
+                return Err(NoWay { refusal: self.no_nucleus(), reason: Some(reason) });
+            }
+        }
+    }
+
+    /// What is told while there is no Nucleus. A voter that hears too few others knows more than that there is none.
+    pub(crate) fn no_nucleus(&self) -> Refusal {
+        let none = Refusal::NoNucleus { node: self.standing().name };
+        let Some(seat) = self.group() else { return none };
+        let standing = seat.group.standing().borrow().clone();
+        let own = self.membership().node;
+        if standing.leader.is_some_and(|leader| leader != own) || !standing.voters.contains(&own) {
+            return none;
+        }
+        self.no_quorum(&seat, &standing.voters)
+    }
+
+    /// That too few of these voters are heard, as far as this node knows.
+    pub(crate) fn no_quorum(&self, seat: &Seat, voters: &BTreeSet<NodeId>) -> Refusal {
+        let own = self.membership().node;
+        let connected: BTreeSet<NodeId> = self.mesh.peers().iter().map(|link| link.node).collect();
+        let (heard, silent): (Vec<NodeId>, Vec<NodeId>) =
+            voters.iter().partition(|id| **id == own || connected.contains(id));
+        let name = |id: &NodeId| {
+            seat.group.with(|state| state.node(*id).map_or_else(|| id.to_string(), |node| node.name.clone()))
+        };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Refusal::NoQuorum {
+            voters: count(voters.len()),
+            needed: count(voters.len() / 2 + 1),
+            heard: count(heard.len()),
+            silent: silent.iter().map(name).collect(),
+        }
+    }
+
     /// Forgets the grid on disk, for good: what is still under way does not write it again.
     pub(crate) async fn leave(&self) -> Result<(), DaemonError> {
+        crate::group::stand_up(self).await;
         let _one_at_a_time = self.changing.lock().await;
         self.has_left.store(true, Ordering::Relaxed);
-        let (home, ends_grid) = (self.home.clone(), self.nucleus.is_some());
-        blocking(move || if ends_grid { home.forget_grid() } else { home.forget() }).await
+        let home = self.home.clone();
+        blocking(move || home.forget_grid()).await
     }
 
     /// Its own certificate.
@@ -157,21 +242,45 @@ impl Node {
         &self,
         change: impl FnOnce(&mut Membership),
     ) -> Result<(), DaemonError> {
-        let _one_at_a_time = self.changing.lock().await;
+        let shown = self.changing.lock().await;
+        self.change_and_show(change, shown, None).await
+    }
+
+    /// Shows itself as the Nucleus with this fence, which is kept first; or shows itself as the Nucleus no more.
+    pub(crate) async fn show_office(&self, fence: Option<Fence>) -> Result<(), DaemonError> {
+        let shown = self.changing.lock().await;
+        let raise = |membership: &mut Membership| {
+            membership.fence = fence.map_or(membership.fence, |fence| membership.fence.max(fence));
+        };
+        self.change_and_show(raise, shown, Some(fence.is_some())).await
+    }
+
+    async fn change_and_show(
+        &self,
+        change: impl FnOnce(&mut Membership),
+        mut shown: tokio::sync::MutexGuard<'_, bool>,
+        is_nucleus: Option<bool>,
+    ) -> Result<(), DaemonError> {
         let mut next = self.membership();
         change(&mut next);
-        if next == *lock(&self.membership) || self.has_left.load(Ordering::Relaxed) {
+        let is_nucleus = is_nucleus.unwrap_or(*shown);
+        let is_same = next == *lock(&self.membership);
+        if (is_same && is_nucleus == *shown) || self.has_left.load(Ordering::Relaxed) {
             return Ok(());
         }
         // What cannot be used must not be kept either.
-        let shown = identity(&next, self.nucleus.is_some())?;
+        let identity = identity(&next, is_nucleus)?;
         let (home, kept) = (self.home.clone(), next.clone());
-        let saved = blocking(move || home.save_membership(&kept)).await;
+        let saved = if is_same { Ok(()) } else { blocking(move || home.save_membership(&kept)).await };
         if saved.is_ok() {
             self.star.raise_fence(next.fence);
             *lock(&self.membership) = next;
+        } else if is_nucleus && !*shown {
+            // A term that is not kept is not served.
+            return saved;
         }
-        self.mesh.set_identity(shown).await;
+        self.mesh.set_identity(identity).await;
+        *shown = is_nucleus;
         saved
     }
 
@@ -220,6 +329,7 @@ impl Node {
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             allowed_paths: self.config.allowed_paths.iter().map(|path| path.display().to_string()).collect(),
             addresses: self.addresses(),
+            disk: self.disk.get().copied().unwrap_or_default(),
         }
     }
 

@@ -2,14 +2,16 @@
 
 use super::registry::Registry;
 use super::{Nucleus, authority, pulse};
+use crate::daemon::seal::AUTHORITY;
 use crate::daemon::shared::lock;
 use crate::daemon::{DaemonError, Node};
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::state::Admission;
-use orbit_core::grid::{Anchor, Change, Command, GridState, NodeRecord, Profile, Refusal};
+use orbit_core::grid::{Anchor, Change, Command, GridState, NodeRecord, Profile, Refusal, Voting};
 use orbit_core::ids::{NodeId, PeerKey};
+use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::control::ControlReply;
 use orbit_core::wire::join::{Enrol, Enrolled, JoinReply};
 use orbit_mesh::key::sha256;
@@ -29,8 +31,8 @@ impl Nucleus {
     async fn try_enrol(&self, node: &Node, key: PeerKey, enrol: Enrol) -> Result<Enrolled, DaemonError> {
         let request = requested(&enrol.request, key)?;
         let (secret_hash, now) = (sha256(&enrol.secret), now_ms());
-        // Asked before signing, so that a stranger with a wrong secret costs no signature. The ledger asks again.
-        let (header, admission) = self.ledger.with(|state| {
+        // Asked before signing, so that a stranger with a wrong secret costs no signature. The rules ask again.
+        let (header, admission) = self.with(|state| {
             let header = state.header().cloned().ok_or(Refusal::OtherGrid)?;
             Ok::<_, Refusal>((header, state.admission(enrol.token, &secret_hash, key, &request.hash(), now)?))
         })?;
@@ -50,12 +52,13 @@ impl Nucleus {
                 role,
                 joined_ms: now,
                 is_draining: false,
+                voting: Voting::Auto,
                 certificate: authority::issue(&self.authority(), &request, &grant)?,
                 profile: Profile::default(),
             },
             now_ms: now,
         };
-        let changes = self.ledger.execute(command).await?;
+        let changes = self.commit(None, command).await?;
         if changes.iter().any(|change| matches!(change, Change::Revoked { .. })) {
             // A member came again, perhaps because its key was copied: what it had is worth nothing now.
             self.announce(node).await;
@@ -66,7 +69,7 @@ impl Nucleus {
     /// Gives a member whose certificate expired a new one: its key is proof enough while the grid knows it.
     pub(crate) async fn re_enrol(&self, node: &Node, key: PeerKey, request: &[u8]) -> JoinReply {
         let given = async {
-            let record = self.ledger.with(|state| state.node_by_key(key).cloned());
+            let record = self.with(|state| state.node_by_key(key).cloned());
             let record = record.ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
             self.give_certificate(&record, &requested(request, key)?).await?;
             self.enrolled(node, key)
@@ -80,14 +83,12 @@ impl Nucleus {
     /// A member asks for its next certificate.
     pub(crate) async fn renew(&self, node: &Node, from: &Member, request: &[u8]) -> ControlReply {
         let given = async {
-            let record = self.ledger.with(|state| state.node_by_key(from.key).cloned());
+            let record = self.with(|state| state.node_by_key(from.key).cloned());
             let record = record.ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
             self.give_certificate(&record, &requested(request, from.key)?).await
         };
         match given.await {
-            Ok(certificate) => {
-                ControlReply::Renewed { certificate, anchors: self.ledger.with(pulse::anchors) }
-            }
+            Ok(certificate) => ControlReply::Renewed { certificate, anchors: self.with(pulse::anchors) },
             Err(error) => ControlReply::Refused(refusal(node, error)),
         }
     }
@@ -95,7 +96,7 @@ impl Nucleus {
     /// The Nucleus's own next certificate.
     pub(crate) async fn renew_own(&self, node: &Node, request: &[u8]) -> Result<Vec<u8>, DaemonError> {
         let key = node.mesh.key();
-        let record = self.ledger.with(|state| state.node_by_key(key).cloned());
+        let record = self.with(|state| state.node_by_key(key).cloned());
         let record = record.ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
         self.give_certificate(&record, &requested(request, key)?).await
     }
@@ -113,19 +114,20 @@ impl Nucleus {
         if is_young
             && newest.request_hash == request.hash()
             && newest.authority == authority.certificate().pin()
+            && authority::certified_role(newest) == Some(record.role)
         {
             return Ok(newest.der.clone());
         }
-        let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
+        let header = self.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
         let grant = authority::grant(header.id, record.id, record.role, now, self.lifetime_ms);
         let certificate = authority::issue(&authority, request, &grant)?;
         let der = certificate.der.clone();
-        self.ledger.execute(Command::Renew { node: record.id, certificate }).await?;
+        self.commit(None, Command::Renew { node: record.id, certificate }).await?;
         Ok(der)
     }
 
     fn enrolled(&self, node: &Node, key: PeerKey) -> Result<Enrolled, DaemonError> {
-        self.ledger.with(|state| {
+        self.with(|state| {
             let record =
                 state.node_by_key(key).ok_or(Refusal::Certificate { reason: CertificateFault::Revoked })?;
             let header = state.header().ok_or(Refusal::OtherGrid)?;
@@ -136,7 +138,7 @@ impl Nucleus {
                 name: record.name.clone(),
                 certificate: record.certificate.der.clone(),
                 anchors: pulse::anchors(state),
-                nuclei: pulse::nuclei(node, state),
+                nuclei: pulse::nuclei(node, self, state),
                 fence: self.fence,
             })
         })
@@ -145,22 +147,37 @@ impl Nucleus {
     /// Starts a new authority, certified by the one before; members are told to ask for new certificates.
     pub(crate) async fn rotate_authority(&self, node: &Node) -> Result<(), DaemonError> {
         let _one_at_a_time = self.rotating.lock().await;
-        let header = self.ledger.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
+        let header = self.with(|state| state.header().cloned()).ok_or(Refusal::OtherGrid)?;
         let now = now_ms();
         let next = Authority::create(header.id, now)?;
         let cross_signed = self.authority().cross_sign(next.certificate())?;
         // The key first: an authority without its key could issue nothing.
-        authority::save(&self.directory, &next)?;
+        let pin = next.certificate().pin();
+        let sealed = Octets(self.seat.seal.seal(AUTHORITY, next.key_pem().as_bytes()));
+        self.commit(None, Command::KeepAuthorityKey { pin, sealed }).await?;
         let der = next.certificate().der().to_vec();
         let anchor = Anchor { der, cross_signed, created_ms: now, is_current: true };
-        if let Err(error) = self.ledger.execute(Command::RotateAuthority { anchor }).await {
-            self.ledger.with(|state| authority::remove_unused(&self.directory, state));
-            return Err(error.into());
-        }
+        self.commit(None, Command::RotateAuthority { anchor }).await?;
         *lock(&self.authority) = Arc::new(next);
         self.announce(node).await;
+        if let Err(error) = self.forget_old_keys().await {
+            tracing::warn!(error = chain(&error), "an authority's key that is over is forgotten later");
+        }
         // The others are asked to renew by their heartbeats; this node asks itself, again if need be.
         node.renewal_wanted.notify_one();
+        Ok(())
+    }
+}
+
+impl Nucleus {
+    /// Forgets the keys of authorities that issue nothing any more.
+    pub(super) async fn forget_old_keys(&self) -> Result<(), DaemonError> {
+        let current = self.authority().certificate().pin();
+        let old: Vec<[u8; 32]> =
+            self.with(|state| state.authority_pins().copied().filter(|pin| *pin != current).collect());
+        for pin in old {
+            self.commit(None, Command::ForgetAuthorityKey { pin }).await?;
+        }
         Ok(())
     }
 }
@@ -206,7 +223,7 @@ fn refusal(node: &Node, error: DaemonError) -> Refusal {
     match error {
         DaemonError::Refused(refusal) => refusal,
         DaemonError::Pki(_) => Refusal::Certificate { reason: CertificateFault::Unreadable },
-        DaemonError::Ledger(error) => {
+        DaemonError::Group(error) => {
             tracing::error!(error = chain(&error), "cannot keep a change");
             let message =
                 "it could not keep the change, so nothing was changed; is its disk full?".to_owned();

@@ -5,19 +5,22 @@ use crate::daemon::Node;
 use crate::daemon::load::LoadMeter;
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::{Command, GridState, Profile, Role};
+use orbit_core::grid::{Command, GridState, NodeRecord, Profile};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::join::NucleusAddress;
 use orbit_core::wire::pulse::{PULSE_BYTES_MAX, Pulse, PulseReply, Update};
 use orbit_core::wire::{WireError, decode, encode};
 use orbit_mesh::net::{Member, MeshStream};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::time::timeout;
 
+/// Nodes told that are or may become the Nucleus.
+pub(crate) const NUCLEI_MAX: usize = 8;
 /// Addresses told of one Nucleus.
 const ADDRESSES_MAX: usize = 16;
 /// Revocations told to a star: 17 bytes each, and a frame has 64 KiB. Stars dial and obey the Nucleus only, which knows
@@ -34,11 +37,11 @@ pub(crate) fn frame(message: &[u8]) -> Vec<u8> {
 
 /// Answers a star's heartbeats until its stream ends.
 pub(crate) async fn serve(node: Arc<Node>, from: Member, stream: MeshStream) {
-    let Some(nucleus) = &node.nucleus else { return };
-    if nucleus.ledger.with(|state| state.node(from.node).is_none()) {
+    let Some(nucleus) = node.nucleus() else { return };
+    if nucleus.with(|state| state.node(from.node).is_none()) {
         return;
     }
-    if let Err(error) = converse(&node, nucleus, &from, stream).await {
+    if let Err(error) = converse(&node, &nucleus, &from, stream).await {
         tracing::debug!(node = %from.node, error = chain(&error), "heartbeats ended");
     }
 }
@@ -73,7 +76,7 @@ async fn converse(node: &Node, nucleus: &Nucleus, from: &Member, stream: MeshStr
                 answer(node, nucleus, from.node, None, &mut told, &mut outgoing).await?;
             }
             () = replaced.cancelled() => return Ok(()),
-            () = node.stop.cancelled() => return Ok(()),
+            () = nucleus.ended.cancelled() => return Ok(()),
         }
     }
 }
@@ -82,12 +85,12 @@ async fn converse(node: &Node, nucleus: &Nucleus, from: &Member, stream: MeshStr
 /// heartbeat: each costs a write that is waited for.
 async fn describe(nucleus: &Nucleus, id: NodeId, said: &mut Option<Profile>) {
     let is_new = |profile: &Profile| {
-        nucleus.ledger.with(|state| state.node(id).is_some_and(|record| record.profile != *profile))
+        nucleus.with(|state| state.node(id).is_some_and(|record| record.profile != *profile))
     };
     if said.as_ref().is_some_and(is_new)
         && nucleus.registry.may_describe(id)
         && let Some(profile) = said.take()
-        && let Err(error) = nucleus.ledger.execute(Command::Describe { node: id, profile }).await
+        && let Err(error) = nucleus.commit(None, Command::Describe { node: id, profile }).await
     {
         tracing::warn!(node = %id, error = chain(&error), "cannot keep what a node says of itself");
     }
@@ -107,7 +110,7 @@ async fn answer(
     told: &mut Option<Update>,
     outgoing: &mut WriteHalf<MeshStream>,
 ) -> io::Result<()> {
-    let update = nucleus.ledger.with(|state| update_for(node, nucleus, state, id));
+    let update = nucleus.with(|state| update_for(node, nucleus, state, id));
     // A node that was removed hears nothing more; the mesh cuts it off.
     let update = update.ok_or(io::ErrorKind::ConnectionAborted)?;
     let is_new = told.as_ref() != Some(&update);
@@ -137,10 +140,12 @@ fn update_for(node: &Node, nucleus: &Nucleus, state: &GridState, id: NodeId) -> 
         is_draining: record.is_draining,
         anchors: anchors(state),
         revoked: state.revoked_newest(REVOKED_TOLD_MAX),
-        nuclei: nuclei(node, state),
+        nuclei: nuclei(node, nucleus, state),
         // It may not have been able to keep the last one that it was given, or never have got it.
         renew: record.certificate.authority != nucleus.authority().certificate().pin()
-            || nucleus.registry.uses(id).is_some_and(|serial| serial != record.certificate.serial),
+            || nucleus.registry.uses(id).is_some_and(|serial| serial != record.certificate.serial)
+            // It is to vote, or not to vote any more.
+            || super::authority::certified_role(&record.certificate) != Some(record.role),
     })
 }
 
@@ -150,19 +155,24 @@ pub(crate) fn anchors(state: &GridState) -> Vec<Octets> {
     documents.filter(|der| !der.is_empty()).map(|der| Octets(der.clone())).collect()
 }
 
-/// Where the Nucleus is.
-pub(crate) fn nuclei(node: &Node, state: &GridState) -> Vec<NucleusAddress> {
-    let own = node.mesh.key();
-    let able = state.nodes().filter(|record| record.role == Role::Nucleus);
-    able.map(|record| {
-        let addresses = if record.key == own { node.addresses() } else { record.profile.addresses.clone() };
-        NucleusAddress {
-            node: record.id,
-            key: record.key,
-            addresses: addresses.into_iter().take(ADDRESSES_MAX).collect(),
-        }
-    })
-    .collect()
+/// Where the Nucleus is, and those who may become it: itself first.
+pub(crate) fn nuclei(node: &Node, nucleus: &Nucleus, state: &GridState) -> Vec<NucleusAddress> {
+    let standing = nucleus.group().standing().borrow().clone();
+    let ids = std::iter::once(nucleus.own).chain(standing.voters).chain(standing.learners);
+    let mut told = BTreeSet::new();
+    let records = ids.filter(|id| told.insert(*id)).filter_map(|id| state.node(id));
+    records.take(NUCLEI_MAX).map(|record| address(node, record)).collect()
+}
+
+/// Where a member is.
+pub(crate) fn address(node: &Node, record: &NodeRecord) -> NucleusAddress {
+    let is_own = record.key == node.mesh.key();
+    let addresses = if is_own { node.addresses() } else { record.profile.addresses.clone() };
+    NucleusAddress {
+        node: record.id,
+        key: record.key,
+        addresses: addresses.into_iter().take(ADDRESSES_MAX).collect(),
+    }
 }
 
 /// The Nucleus's heartbeat to itself.

@@ -3,10 +3,9 @@
 
 use crate::daemon::shared::lock;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::{Liveness, LivenessRules};
+use orbit_core::grid::{Liveness, LivenessRules, Metered};
 use orbit_core::ids::{NodeId, Serial};
 use orbit_core::wire::pulse::{Load, Metering, Pulse};
-use orbit_store::MeteringRow;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -43,7 +42,7 @@ struct Heard {
     total: Metering,
     /// The counters of its latest process, all of which are in `total`.
     counted: Metering,
-    /// `total` is not in `jobs.db` yet.
+    /// `total` is not among the records yet.
     is_unkept: bool,
     /// Ends the stream that its heartbeats came on last.
     stream: Option<CancellationToken>,
@@ -65,9 +64,10 @@ pub(crate) struct Sight {
 }
 
 impl Registry {
-    /// Knows nobody yet. `kept` are the counters of `jobs.db`.
-    pub(crate) fn new(kept: Vec<MeteringRow>, pulse_interval: Duration) -> Self {
-        let known = |row: MeteringRow| Heard { total: row.total, counted: row.counted, ..Heard::default() };
+    /// Has heard nobody yet, so everybody has time to be heard before they count as lost. `kept` are the counters among
+    /// the records.
+    pub(crate) fn new(kept: Vec<Metered>, pulse_interval: Duration) -> Self {
+        let known = |row: Metered| Heard { total: row.total, counted: row.counted, ..Heard::default() };
         let nodes = kept.into_iter().map(|row| (row.node, known(row))).collect();
         let interval_ms = i64::try_from(pulse_interval.as_millis()).unwrap_or(i64::MAX / 100);
         Self {
@@ -176,11 +176,11 @@ impl Registry {
         }
     }
 
-    /// Counters that changed since the last call, for `jobs.db`.
-    pub(crate) fn unkept_metering(&self) -> Vec<MeteringRow> {
+    /// Counters that changed since the last call, for the records.
+    pub(crate) fn unkept_metering(&self) -> Vec<Metered> {
         let mut nodes = lock(&self.nodes);
         let unkept = nodes.iter_mut().filter_map(|(&node, heard)| {
-            let row = MeteringRow { node, total: heard.total, counted: heard.counted };
+            let row = Metered { node, total: heard.total, counted: heard.counted };
             std::mem::take(&mut heard.is_unkept).then_some(row)
         });
         unkept.collect()
@@ -222,13 +222,13 @@ mod tests {
 
     const ID: NodeId = NodeId::from_bytes([1; 16]);
 
-    fn registry(kept: Vec<MeteringRow>) -> Registry {
+    fn registry(kept: Vec<Metered>) -> Registry {
         Registry::new(kept, Duration::from_secs(5))
     }
 
     #[test]
     fn counters_go_on_over_restarts_of_the_star() {
-        let kept = MeteringRow {
+        let kept = Metered {
             node: ID,
             total: Metering { calls: 100, ..Metering::default() },
             counted: Metering::default(),

@@ -35,6 +35,10 @@ pub(crate) enum Way {
 
 /// Opens a way to a star.
 pub(crate) async fn open(node: &Arc<Node>, nucleus: &Nucleus, record: &NodeRecord) -> Result<Way, Refusal> {
+    if !nucleus.group().holds_lease() {
+        // Another may be the Nucleus by now: this one commands nobody.
+        return Err(nucleus.no_quorum());
+    }
     if record.is_draining {
         return Err(Refusal::Draining { name: record.name.clone() });
     }
@@ -64,9 +68,15 @@ pub(crate) async fn carry<A>(node: &Node, nucleus: &Nucleus, asker: A, way: Way)
 where
     A: AsyncRead + AsyncWrite + Unpin,
 {
-    let carried = match way {
-        Way::Mesh(star) => session(node, nucleus, asker, star).await,
-        Way::Own(star) => session(node, nucleus, asker, star).await,
+    let session = async {
+        match way {
+            Way::Mesh(star) => session(node, nucleus, asker, star).await,
+            Way::Own(star) => session(node, nucleus, asker, star).await,
+        }
+    };
+    let carried = tokio::select! {
+        carried = session => carried,
+        () = nucleus.ended.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     if let Err(error) = carried {
         tracing::debug!(%error, "a session ended early");

@@ -1,0 +1,259 @@
+//! This node's place in the group that elects the Nucleus: its [`Seat`], and how it is taken and given up.
+//!
+//! **Not for**: what the group decides (`consensus`), nor what the elected one does ([`nucleus`](crate::nucleus)).
+//!
+//! ```text
+//!   founder, voter, learner: files in nucleus/ ─┐
+//!   star: first stream of a Nucleus, seal key ──┴─▶ Seat { Group, seal key } ◀─ Transport ─▶ streams of the mesh
+//!                                                     │ standing
+//!                                                     ▼
+//!                                       nucleus::office, nucleus_link
+//! ```
+//!
+//! A star that nobody asked to learn has no seat, and pays nothing for this.
+//!
+//! Reading order: this file, [`files`], then `transport`, `link`, `dial` (outgoing) and `incoming`.
+
+mod dial;
+pub(crate) mod files;
+mod frames;
+pub(crate) mod incoming;
+mod link;
+mod transport;
+
+use crate::daemon::seal::SealKey;
+use crate::daemon::{DaemonError, Node};
+use crate::standalone::error::chain;
+use orbit_consensus::{Group, GroupConfig, Office, Standing};
+use orbit_core::grid::{DiskClass, Metered, Role};
+use orbit_core::ids::NodeId;
+use orbit_mesh::key::random;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use transport::MeshTransport;
+
+/// Pause before a seat that was lost (mostly because a disk was full) is taken again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// A place in the group.
+pub struct Seat {
+    /// The member of the group that runs here.
+    pub group: Group,
+    /// Seals the authority's key.
+    pub seal: SealKey,
+    pub(crate) ended: CancellationToken,
+    transport: Arc<MeshTransport>,
+    /// `nucleus/`
+    directory: PathBuf,
+}
+
+impl Seat {
+    /// The stars' counters, as they were kept last.
+    pub(crate) async fn metering(&self) -> Result<Vec<Metered>, DaemonError> {
+        let directory = self.directory.clone();
+        files::blocking(move || files::metering(&directory)).await
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+/// Takes the seat whose files are there, keeps it, and takes it again when it is lost. Runs until the node stops.
+pub(crate) async fn keep(node: Arc<Node>) {
+    let mut seats = node.seat.subscribe();
+    loop {
+        let wait = match node.group() {
+            Some(seat) => {
+                tokio::select! {
+                    () = attend(&node, &seat) => {}
+                    () = node.stop.cancelled() => return,
+                }
+                // Who gives it up takes it out of the slot in a moment.
+                if !seat.ended.is_cancelled() {
+                    stand_up(&node).await;
+                }
+                RETRY
+            }
+            None if is_to_sit(&node) => match sit_down(&node).await {
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::error!(
+                        error = chain(&error),
+                        "cannot take part in the group that elects the Nucleus"
+                    );
+                    RETRY
+                }
+            },
+            None => Duration::MAX,
+        };
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            _ = seats.changed() => {}
+            () = tokio::time::sleep(wait), if wait < Duration::MAX => {}
+        }
+    }
+}
+
+/// Whether there are files of a seat, and the certificate allows to use them.
+fn is_to_sit(node: &Node) -> bool {
+    files::are_there(&node.home) && node.certificate().is_ok_and(|own| own.role.may_lead())
+}
+
+/// Does what follows from how the group stands, until the seat is lost or not wanted any more.
+async fn attend(node: &Arc<Node>, seat: &Arc<Seat>) {
+    let mut standing = seat.group.standing();
+    let own = node.membership().node;
+    let mut certificates = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        let now = standing.borrow_and_update().clone();
+        if now.office == Office::Stopped {
+            let reason = now.failure.unwrap_or_default();
+            tracing::error!(reason, "this node's member of the group stopped");
+            return;
+        }
+        seat.transport.keep(&to_keep(&now, own));
+        seat.group.set_rank(rank(node));
+        // Another leads, perhaps.
+        node.peers_changed.notify_one();
+        tokio::select! {
+            changed = standing.changed() => if changed.is_err() { return },
+            _ = certificates.tick() => {
+                // It was made a star again, and is out of the group.
+                if !node.certificate().is_ok_and(|own| own.role.may_lead()) && !now.has(own) {
+                    return;
+                }
+            }
+            () = seat.ended.cancelled() => return,
+        }
+    }
+}
+
+/// To whom a way is kept open: a leader to all, a voter to the voters, so that none has to be found in an election.
+fn to_keep(standing: &Standing, own: NodeId) -> BTreeSet<NodeId> {
+    let voters = standing.voters.iter().chain(standing.outgoing.iter().flatten());
+    let mut members: BTreeSet<NodeId> = match standing.office {
+        Office::Leader => voters.chain(&standing.learners).copied().collect(),
+        _ if standing.voters.contains(&own) => voters.copied().collect(),
+        _ => BTreeSet::new(),
+    };
+    members.remove(&own);
+    members
+}
+
+/// How many turns this node waits before it wants to lead: witnesses and slow disks let others go first.
+fn rank(node: &Node) -> u32 {
+    let by_role = node.certificate().map_or(0, |own| u32::from(own.role == Role::Witness));
+    let by_disk = match node.disk.get() {
+        Some(DiskClass::Unfit) => 2,
+        Some(DiskClass::Slow) => 1,
+        Some(DiskClass::Good | DiskClass::Unknown) | None => 0,
+    };
+    by_role + by_disk
+}
+
+/// Takes the seat whose files are there.
+pub(crate) async fn sit_down(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
+    let _one_at_a_time = node.seating.lock().await;
+    if let Some(seat) = node.group() {
+        return Ok(seat);
+    }
+    start(node).await
+}
+
+/// Becomes a learner, as a Nucleus asked: keeps the seal key and starts with what is there, which may be nothing.
+async fn learn(node: &Arc<Node>, key: &[u8; 32]) -> Result<Arc<Seat>, DaemonError> {
+    let _one_at_a_time = node.seating.lock().await;
+    if let Some(seat) = node.group() {
+        return Ok(seat);
+    }
+    let (home, key) = (node.home.clone(), SealKey::from_bytes(*key));
+    files::blocking(move || files::prepare_learner(&home, &key)).await?;
+    start(node).await
+}
+
+async fn start(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
+    let home = node.home.clone();
+    let opened = files::blocking(move || files::open(&home)).await?;
+    let transport = Arc::new(MeshTransport::new(node));
+    let own = node.membership().node;
+    let mut config = GroupConfig::new(own, u64::from_le_bytes(random()));
+    if let Some(every) = node.options.snapshot_every {
+        (config.snapshot_every, config.entries_kept) = (every, every / 2);
+    }
+    let started = Group::start(config, opened.log, opened.databases, Arc::clone(&transport) as _).await;
+    let group = started.map_err(DaemonError::Start)?;
+    // A recovery or a restored backup begins a new epoch in the records.
+    if let Some(epoch) = group.with(|state| state.header().map(|header| header.epoch)) {
+        node.change_membership(|membership| {
+            if membership.fence.epoch < epoch {
+                membership.fence = orbit_core::grid::Fence { epoch, term: 0 };
+            }
+        })
+        .await?;
+    }
+    let seat = Seat {
+        group,
+        seal: opened.seal,
+        ended: node.stop.child_token(),
+        transport,
+        directory: node.home.nucleus(),
+    };
+    let seat = Arc::new(seat);
+    node.seat.send_replace(Some(Arc::clone(&seat)));
+    Ok(seat)
+}
+
+/// Gives the seat up; its files stay.
+pub(crate) async fn stand_up(node: &Node) {
+    let _one_at_a_time = node.seating.lock().await;
+    let seat = node.seat.send_replace(None);
+    if let Some(seat) = seat {
+        end(&seat).await;
+    }
+}
+
+pub(crate) async fn end(seat: &Seat) {
+    seat.ended.cancel();
+    seat.transport.close();
+    seat.group.stop().await;
+}
+
+/// Somebody of this grid who should know says that its epoch is this. If it is newer, the group in which this node has its
+/// seat was given up: it must never decide anything again.
+pub(crate) fn note_epoch(node: &Arc<Node>, epoch: u32) {
+    let ours = node.membership().fence.epoch;
+    if epoch <= ours || node.group().is_none() {
+        return;
+    }
+    let task = Arc::clone(node);
+    node.tasks.spawn(async move { give_up(&task, epoch).await });
+}
+
+async fn give_up(node: &Arc<Node>, epoch: u32) {
+    let _one_at_a_time = node.seating.lock().await;
+    let ours = node.membership().fence.epoch;
+    let Some(seat) = node.seat.borrow().clone().filter(|_| epoch > ours) else { return };
+    tracing::error!(
+        ours,
+        epoch,
+        "the group of voters that this node belongs to was given up; it goes on as a star"
+    );
+    end(&seat).await;
+    let home = node.home.clone();
+    if let Err(error) = files::blocking(move || files::put_aside(&home, ours)).await {
+        tracing::error!(error = chain(&error), "cannot put the records of the old group aside");
+    }
+    let raised = node.change_membership(|membership| {
+        membership.fence = orbit_core::grid::Fence { epoch, term: 0 };
+    });
+    if let Err(error) = raised.await {
+        tracing::error!(error = chain(&error), "cannot keep the grid's new epoch");
+    }
+    node.seat.send_replace(None);
+}

@@ -1,0 +1,215 @@
+//! What a member of the group keeps in `nucleus/`: seeded when a grid begins, opened when a member starts.
+//!
+//! | what | |
+//! |---|---|
+//! | `raft/` | the log |
+//! | `CURRENT`, `gen-N/` | the replicated databases |
+//! | `snapshots/`, `incoming/` | snapshots of them |
+//! | `seal.key` | the key under which the authority's key is sealed in the databases; mode 0600 |
+//!
+//! All of it blocks.
+
+use crate::daemon::DaemonError;
+use crate::daemon::data_dir::DataDir;
+use crate::daemon::seal::{AUTHORITY, SealKey};
+use orbit_consensus::{Databases, seed};
+use orbit_core::grid::{Change, GridState, Metered};
+use orbit_core::ids::NodeId;
+use orbit_core::wire::bytes::Octets;
+use orbit_mesh::key::file;
+use orbit_mesh::pki::AuthorityCertificate;
+use orbit_store::{DirectoryDisk, JobsDb, LogPosition, RaftLog};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a member starts with.
+pub(super) struct Opened {
+    pub(super) log: RaftLog,
+    pub(super) databases: Box<dyn Databases>,
+    pub(super) seal: SealKey,
+}
+
+/// Where the seal key lies.
+pub(crate) fn seal_key(home: &DataDir) -> PathBuf {
+    home.nucleus().join("seal.key")
+}
+
+fn raft(home: &DataDir) -> PathBuf {
+    home.nucleus().join("raft")
+}
+
+/// Whether this node was a member of the group when its files were last used.
+pub(crate) fn are_there(home: &DataDir) -> bool {
+    seal_key(home).exists() && raft(home).exists()
+}
+
+/// Does file work on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DaemonError> + Send + 'static,
+) -> Result<T, DaemonError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(DaemonError::Ended { what: "a thread that works on the group's files" }))
+}
+
+/// Opens what is there; a learner begins with nothing.
+pub(super) fn open(home: &DataDir) -> Result<Opened, DaemonError> {
+    let seal = SealKey::load(&seal_key(home))?;
+    let log = open_log(home)?;
+    let store = match NucleusStore::open(&home.nucleus())? {
+        Some(store) => store,
+        None => NucleusStore::seed(&home.nucleus(), &[], &[], &orbit_store::Mark::default())?,
+    };
+    Ok(Opened { log, databases: Box::new(store), seal })
+}
+
+/// The log, of a member that does not run.
+pub(crate) fn open_log(home: &DataDir) -> Result<RaftLog, DaemonError> {
+    let disk = DirectoryDisk::open(&raft(home))?;
+    Ok(RaftLog::open(Arc::new(disk))?)
+}
+
+/// Begins a log behind `position`, with `own` as the only voter.
+pub(crate) fn begin_log(home: &DataDir, own: NodeId, position: LogPosition) -> Result<(), DaemonError> {
+    create(&raft(home))?;
+    Ok(seed::log(&open_log(home)?, own, position)?)
+}
+
+/// Makes room for a learner, and keeps the seal key it was given. What a former membership left is used again.
+pub(super) fn prepare_learner(home: &DataDir, key: &SealKey) -> Result<(), DaemonError> {
+    create(&home.nucleus())?;
+    keep_key(home, key)?;
+    create(&raft(home))
+}
+
+fn create(directory: &Path) -> Result<(), DaemonError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(directory).map_err(DaemonError::file("create directory", directory))
+}
+
+fn keep_key(home: &DataDir, key: &SealKey) -> Result<(), DaemonError> {
+    let path = seal_key(home);
+    if SealKey::load(&path).is_ok_and(|kept| kept.as_bytes() == key.as_bytes()) {
+        return Ok(());
+    }
+    remove(&path)?;
+    Ok(key.create(&path)?)
+}
+
+fn remove(path: &Path) -> Result<(), DaemonError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DaemonError::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The grid's state as this node's files have it, without starting anything; none if there is none.
+pub(crate) fn peek(home: &DataDir) -> Result<Option<GridState>, DaemonError> {
+    if !are_there(home) {
+        return Ok(None);
+    }
+    let Some(mut store) = NucleusStore::open(&home.nucleus())? else { return Ok(None) };
+    let state = Databases::load(&mut store)?.state;
+    Ok(state.header().is_some().then_some(state))
+}
+
+/// Begins a group of which `own` is the only voter, with these records. The seal key is there already. What a cut-off
+/// attempt left is thrown away.
+pub(crate) fn found(home: &DataDir, own: NodeId, records: &[Change]) -> Result<(), DaemonError> {
+    let log = raft(home);
+    // The databases last: without them the next attempt begins anew.
+    match std::fs::remove_dir_all(&log) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DaemonError::file("remove", log)(error));
+        }
+        _ => {}
+    }
+    create(&log)?;
+    seed::log(&open_log(home)?, own, seed::FOUNDED)?;
+    NucleusStore::seed(&home.nucleus(), records, &[], &seed::sole_voter(own, seed::FOUNDED))?;
+    Ok(())
+}
+
+/// The stars' counters in the databases, which may be in use.
+pub(super) fn metering(directory: &Path) -> Result<Vec<Metered>, DaemonError> {
+    Ok(NucleusStore::metering_of(directory)?)
+}
+
+/// A new seal key, kept; or the one of a cut-off attempt.
+pub(crate) fn new_seal_key(home: &DataDir) -> Result<SealKey, DaemonError> {
+    create(&home.nucleus())?;
+    let path = seal_key(home);
+    if path.exists() {
+        return Ok(SealKey::load(&path)?);
+    }
+    let key = SealKey::generate();
+    key.create(&path)?;
+    Ok(key)
+}
+
+/// The change that keeps an authority's key among the records, sealed.
+pub(crate) fn sealed_authority(seal: &SealKey, pin: [u8; 32], pem: &str) -> Change {
+    Change::AuthorityKey { pin, sealed: Octets(seal.seal(AUTHORITY, pem.as_bytes())) }
+}
+
+/// Takes over a grid that was founded by an orbit without a group: its records lie in the local `jobs.db`, its
+/// authorities' keys beside. Whether there was one. What a cut-off attempt did is done again.
+pub(crate) fn take_over(home: &DataDir, own: NodeId) -> Result<bool, DaemonError> {
+    if !home.jobs_db().exists() {
+        return Ok(false);
+    }
+    let mut jobs = JobsDb::open(&home.jobs_db())?;
+    let state = jobs.load_grid()?;
+    if state.header().is_none() || state.node(own).is_none() {
+        return Ok(false);
+    }
+    if !are_there(home) || NucleusStore::open(&home.nucleus())?.is_none() {
+        let seal = new_seal_key(home)?;
+        let mut records = state.records();
+        for anchor in state.anchors() {
+            let pin = AuthorityCertificate::parse(&anchor.der)?.pin();
+            match file::read(&old_key(home, &pin)) {
+                Ok(pem) => records.push(sealed_authority(&seal, pin, &pem)),
+                Err(error) if anchor.is_current => return Err(error.into()),
+                // It issues nothing any more.
+                Err(_) => {}
+            }
+        }
+        let counters = jobs.all_metering()?.into_iter();
+        records.extend(
+            counters.map(|row| {
+                Change::Metered(Metered { node: row.node, total: row.total, counted: row.counted })
+            }),
+        );
+        found(home, own, &records)?;
+    }
+    for anchor in state.anchors() {
+        remove(&old_key(home, &AuthorityCertificate::parse(&anchor.der)?.pin()))?;
+    }
+    jobs.forget_grid()?;
+    Ok(true)
+}
+
+/// Where an orbit without a group kept an authority's key.
+fn old_key(home: &DataDir, pin: &[u8; 32]) -> PathBuf {
+    let pin = orbit_core::ids::PeerKey::from_bytes(*pin).to_string();
+    home.nucleus().join(format!("authority-{}.key", &pin[..16]))
+}
+
+/// Puts the files of a group that was given up aside, under another name. Those of an earlier one of that name go.
+pub(super) fn put_aside(home: &DataDir, epoch: u32) -> Result<(), DaemonError> {
+    let aside = home.path().join(format!("nucleus-of-epoch-{epoch}"));
+    match std::fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DaemonError::file("remove", aside)(error));
+        }
+        _ => {}
+    }
+    std::fs::rename(home.nucleus(), &aside).map_err(DaemonError::file("rename", home.nucleus()))
+}
