@@ -56,7 +56,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Memory redb may use for pages.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 /// As for [`Universe`](crate::Universe): redb may panic over a file that was damaged after a clean close, and checking a
 /// small one takes milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 << 20;

@@ -216,9 +216,10 @@ impl ContentsLoad<'_> {
             Some(worker) => worker,
             none => none.insert(Worker::start(self.universe)?),
         };
-        let empty = worker.empty.try_recv().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.batch, empty);
-        worker.send(batch)
+        worker.send(std::mem::take(&mut self.batch))?;
+        // Whoever took a batch had given the one before back.
+        self.batch = worker.empty.try_recv().unwrap_or_default();
+        Ok(())
     }
 }
 
@@ -226,7 +227,7 @@ impl Worker {
     fn start(universe: &NucleusUniverse) -> Result<Self, StoreError> {
         // No room: the caller fills the next batch while one is written, and then waits.
         let (batches, received) = sync_channel::<Batch>(0);
-        // At most the two batches there are.
+        // At most the one batch that is written.
         let (emptied, empty): (Sender<Batch>, _) = channel();
         let inner = Arc::clone(&universe.0);
         let run = move || -> Result<(), StoreError> {

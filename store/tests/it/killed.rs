@@ -1,7 +1,10 @@
 //! A process killed in the middle of writing: what it had acknowledged is there, and nothing is half there.
 
 use crate::sample::{NOW, checkpoint, chunk, identity, manifest, plan, step};
-use orbit_store::{Check, JobsDb, JobsOptions, StoreError, Universe};
+use orbit_core::Chunk;
+use orbit_core::grid::{Change, Content};
+use orbit_core::ids::NodeId;
+use orbit_store::{Check, JobsDb, JobsOptions, LogPosition, Mark, NucleusUniverse, StoreError, Universe};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,6 +23,7 @@ fn child() {
     let result = match role.to_str() {
         Some("jobs") => write_jobs(directory),
         Some("universe") => write_universe(directory),
+        Some("nucleus universe") => write_nucleus_universe(directory),
         _ => hold(directory),
     };
     result.expect("the child writes until it is killed");
@@ -140,6 +144,66 @@ fn the_universe_survives() {
             assert!(root.is_some() || ino >= done, "{ino} of {done} flushed is missing");
         }
         assert_eq!(universe.stats().expect("read").entries % BATCH, 0, "batches are whole");
+    }
+}
+
+/// Contents of a commit, and chunks of each. Enough that some kills come while a run is written or merged.
+const CONTENTS: u64 = 40;
+const CHUNKS: u64 = 30;
+
+fn content(n: u64) -> (Content, impl Iterator<Item = Chunk>) {
+    let root = chunk(n | 1 << 40).hash;
+    let chunks = (n * CHUNKS..(n + 1) * CHUNKS).map(chunk);
+    (
+        Content {
+            root,
+            bytes: chunks.clone().map(|chunk| u64::from(chunk.len)).sum(),
+            chunks: CHUNKS as u32,
+        },
+        chunks,
+    )
+}
+
+fn write_nucleus_universe(directory: &Path) -> Result<(), StoreError> {
+    let universe = NucleusUniverse::open_or_rebuild(&directory.join("universe_v3.db"))?;
+    let holder = NodeId::from_bytes([1; 16]);
+    for round in acknowledged(directory).. {
+        let these = round * CONTENTS..(round + 1) * CONTENTS;
+        let contents = these.clone().map(|n| content(n).0).collect();
+        let position = Some(LogPosition { term: 1, index: round });
+        universe.commit(&[Change::Contents { holder, contents }], &Mark { position, membership: vec![] })?;
+        // What was not flushed before the last kill is wanted again, or still.
+        let earlier = these.start.saturating_sub(CONTENTS)..these.end;
+        universe.fill_many(earlier.map(|n| (content(n).0.root, content(n).1)))?;
+        acknowledge(directory, round + 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_universe_of_a_nucleus_survives() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("universe_v3.db");
+    for round in 1..=10 {
+        let goal = acknowledged(directory.path()) + round * 3;
+        let child = start(directory.path(), "nucleus universe");
+        wait_until("the child writes", || acknowledged(directory.path()) >= goal);
+        kill(child);
+
+        let universe = NucleusUniverse::open_or_rebuild(&path).expect("opens after a kill");
+        assert!(!universe.was_rebuilt());
+        let done = acknowledged(directory.path());
+        let position = universe.mark().expect("read").and_then(|mark| mark.position).expect("acknowledged");
+        assert!((done..=done + 1).contains(&(position.index + 1)), "{position:?} of {done}");
+        let stats = universe.stats().expect("measured");
+        assert_eq!(stats.contents, (position.index + 1) * CONTENTS);
+        assert!(stats.wanted <= CONTENTS, "{} contents are wanted", stats.wanted);
+        for n in 0..done * CONTENTS {
+            let (content, mut chunks) = content(n);
+            let places = universe.find(&chunks.next().expect("many").hash, 5).expect("asked");
+            assert_eq!(places.len(), 1, "content {n}");
+            assert_eq!((places[0].root, places[0].offset), (content.root, 0));
+        }
     }
 }
 
