@@ -56,7 +56,9 @@ async fn reply(shared: &Shared, from: Voter, question: Question) -> Result<Answe
             is_of(from, &vote)?;
             offer(shared, &manifest).await.map(Answer::Have)
         }
-        Question::Part { snapshot, number, bytes } => part(shared, &snapshot, number, bytes).await.map(Answer::Have),
+        Question::Part { snapshot, number, bytes } => {
+            part(shared, &snapshot, number, bytes).await.map(Answer::Have)
+        }
         Question::Install { vote, manifest, membership } => {
             is_of(from, &vote)?;
             install(shared, vote, &manifest, membership).await
@@ -114,7 +116,8 @@ async fn offer(shared: &Shared, manifest: &Octets) -> Result<u32, String> {
     let manifest = read_manifest(manifest)?;
     let id = manifest.hash().to_vec();
     let mut receiving = shared.receiving.lock().await;
-    if let Some(current) = receiving.as_ref().filter(|current| current.id == id && current.incoming.is_some()) {
+    if let Some(current) = receiving.as_ref().filter(|current| current.id == id && current.incoming.is_some())
+    {
         return Ok(current.have);
     }
     // What was being received before is over; what of it is on the disk is found again if it is offered again.

@@ -37,7 +37,9 @@ pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
         }
         let pause = if state == ServerState::Leader {
             let pause = shared.pace.choose_heartbeat();
-            if !shared.is_handing_over.load(Ordering::Relaxed) && shared.raft.trigger().heartbeat().await.is_err() {
+            if !shared.is_handing_over.load(Ordering::Relaxed)
+                && shared.raft.trigger().heartbeat().await.is_err()
+            {
                 return;
             }
             pause
@@ -49,7 +51,8 @@ pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
             }
             shared.pace.heartbeat()
         } else {
-            let patience = shared.pace.patience(shared.rank.load(Ordering::Relaxed), random.gen_range(0.0..1.0));
+            let patience =
+                shared.pace.patience(shared.rank.load(Ordering::Relaxed), random.gen_range(0.0..1.0));
             let left = patience.saturating_sub(shared.pace.silence());
             let left = left.max(not_before.saturating_duration_since(Instant::now()));
             if left.is_zero() {
@@ -78,7 +81,8 @@ async fn sleep(pause: Duration) {
 async fn would_be_elected(shared: &Shared, voters: &[BTreeSet<Voter>]) -> bool {
     let (term, last) = shared.term_and_last();
     let question = Question::PreVote { term, last };
-    let others: BTreeSet<Voter> = voters.iter().flatten().copied().filter(|voter| *voter != shared.own).collect();
+    let others: BTreeSet<Voter> =
+        voters.iter().flatten().copied().filter(|voter| *voter != shared.own).collect();
     let mut answers: FuturesUnordered<_> = others
         .iter()
         .map(|voter| {

@@ -182,11 +182,14 @@ impl Group {
         let own = Voter(config.node);
         let loading = scope.clone();
         let loaded = scope.offload(move || Machine::load(databases, loading)).await;
-        let machine = loaded.unwrap_or(Err(MachineError::Stopped)).map_err(|error| StartError::Databases(error.into()))?;
+        let machine = loaded
+            .unwrap_or(Err(MachineError::Stopped))
+            .map_err(|error| StartError::Databases(error.into()))?;
         let pace = Arc::new(Pace::new());
-        let network = Network { transport: Arc::clone(&transport), pace: Arc::clone(&pace), scope: scope.clone() };
+        let network =
+            Network { transport: Arc::clone(&transport), pace: Arc::clone(&pace), scope: scope.clone() };
         let log = Log::new(log, own, scope.clone());
-        let raft_config = raft_config(&config).map_err(|error| StartError::Raft(error.into()))?;
+        let raft_config = raft_config(&config).map_err(|error| StartError::Raft(error))?;
         let started = scope.run(Raft::new(own, raft_config, network, log, machine.clone())).await;
         let raft = started.map_err(|error| StartError::Raft(error.into()))?;
         let (proposals, waiting) = mpsc::channel(WAITING_MAX);
@@ -241,7 +244,8 @@ impl Group {
     pub fn holds_lease(&self) -> bool {
         let standing = self.shared.standing.borrow().clone();
         let shared = &self.shared;
-        standing.office == Office::Leader && shared.pace.holds_lease(shared.own, standing.term, &shared.voters())
+        standing.office == Office::Leader
+            && shared.pace.holds_lease(shared.own, standing.term, &shared.voters())
     }
 
     /// Waits until a quorum has confirmed that this member leads and everything that was committed before is applied here:
@@ -264,7 +268,11 @@ impl Group {
     /// carried out before is answered as it was then.
     ///
     /// Cancel-safe in that a command once sent is carried out whether or not anybody waits.
-    pub async fn execute(&self, request: Option<RequestId>, command: Command) -> Result<Vec<Change>, GroupError> {
+    pub async fn execute(
+        &self,
+        request: Option<RequestId>,
+        command: Command,
+    ) -> Result<Vec<Change>, GroupError> {
         let standing = self.shared.standing.borrow().clone();
         if standing.office != Office::Leader || self.shared.is_handing_over.load(Ordering::Relaxed) {
             let leader = standing.leader.filter(|leader| *leader != self.shared.own.0);
@@ -379,7 +387,10 @@ impl Group {
     }
 
     /// Asks another member how far its log is: its term, the end of its log, and what it applied.
-    pub async fn how_far(&self, node: NodeId) -> Result<(u64, Option<LogPosition>, Option<LogPosition>), Unreachable> {
+    pub async fn how_far(
+        &self,
+        node: NodeId,
+    ) -> Result<(u64, Option<LogPosition>, Option<LogPosition>), Unreachable> {
         match ask(self.shared.transport.as_ref(), node, &Question::HowFar).await? {
             Answer::Far { term, last, applied, .. } => Ok((term, last, applied)),
             _ => Err(Unreachable { node, reason: "it answered another question".to_owned() }),
@@ -400,7 +411,7 @@ impl Group {
     }
 }
 
-fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, openraft::ConfigError> {
+fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, Box<openraft::ConfigError>> {
     let raft_config = Config {
         cluster_name: "orbit".to_owned(),
         heartbeat_interval: RAFT_LEASE_MS - 2,
@@ -416,7 +427,7 @@ fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, openraft::ConfigErro
         purge_batch_size: 64,
         ..Config::default()
     };
-    raft_config.validate().map(Arc::new)
+    raft_config.validate().map(Arc::new).map_err(Box::new)
 }
 
 /// Tells when this member's office, the leader or the voters change.

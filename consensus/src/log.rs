@@ -1,7 +1,9 @@
 //! [`Log`]: openraft's view of [`RaftLog`].
 
 use crate::runtime::Scope;
-use crate::types::{Ballot, Entry, Position, StorageError, Types, ballot, entry, log_id, stored_entry, stored_vote};
+use crate::types::{
+    Ballot, Entry, Position, StorageError, Types, ballot, entry, log_id, stored_entry, stored_vote,
+};
 use crate::types::{Voter, position};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
@@ -17,14 +19,14 @@ const READ_MAX: usize = 1 << 20;
 /// The log, shared by openraft's core and its readers.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    log: Arc<RaftLog>,
+    kept: Arc<RaftLog>,
     scope: Scope,
     own: Voter,
 }
 
 impl Log {
     pub(crate) fn new(log: RaftLog, own: Voter, scope: Scope) -> Self {
-        Self { log: Arc::new(log), scope, own }
+        Self { kept: Arc::new(log), scope, own }
     }
 
     /// Works with the log on a thread that may block.
@@ -32,12 +34,16 @@ impl Log {
         &self,
         work: impl FnOnce(&RaftLog) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, io::Error> {
-        let log = Arc::clone(&self.log);
+        let log = Arc::clone(&self.kept);
         let done = self.scope.offload(move || work(&log)).await;
         done.ok_or_else(|| io::Error::other("the node is shutting down"))?.map_err(io::Error::other)
     }
 
-    async fn entries(&self, range: impl RangeBounds<u64>, max_bytes: usize) -> Result<Vec<Entry>, StorageError> {
+    async fn entries(
+        &self,
+        range: impl RangeBounds<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, StorageError> {
         let from = match range.start_bound() {
             Bound::Included(from) => *from,
             Bound::Excluded(before) => before + 1,
@@ -49,7 +55,7 @@ impl Log {
             Bound::Unbounded => u64::MAX,
         };
         let stored = self.work(move |log| log.read(from..to, max_bytes)).await.map_err(read_failed)?;
-        stored.iter().map(|stored| entry(stored).map_err(read_failed)).collect()
+        stored.iter().map(entry).collect::<Result<_, _>>().map_err(read_failed)
     }
 }
 
@@ -80,9 +86,9 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Ballot) -> Result<(), StorageError> {
         let stored = stored_vote(vote);
-        self.work(move |log| log.save_vote(&stored)).await.map_err(|error| {
-            StorageError::from(StorageIOError::write_vote(AnyError::new(&error)))
-        })
+        self.work(move |log| log.save_vote(&stored))
+            .await
+            .map_err(|error| StorageError::from(StorageIOError::write_vote(AnyError::new(&error))))
     }
 
     /// A node that led when it stopped would go on leading in the same term, without an election. An entry it had sent

@@ -7,10 +7,11 @@ use crate::snapshot::{Meta, SnapshotHandle, kept};
 use crate::types::{Entry, Membership, Position, Replies, StorageError, Types, mark, membership, position};
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot as RaftSnapshot, StorageIOError, StoredMembership,
+    AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot as RaftSnapshot, StorageIOError,
+    StoredMembership,
 };
-use orbit_core::grid::requests::RecentRequests;
 use orbit_core::grid::envelope::EnvelopeError;
+use orbit_core::grid::requests::RecentRequests;
 use orbit_core::grid::{Change, Envelope, GridState};
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::{WireError, decode};
@@ -90,7 +91,7 @@ impl Machine {
 
     /// Writes a snapshot of what is applied now, while more is applied.
     pub(crate) async fn write_snapshot(&self) -> Result<Arc<dyn Snapshot>, MachineError> {
-        let pinned = self.work(|databases| databases.pin()).await;
+        let pinned = self.work(<dyn Databases>::pin).await;
         Builder { machine: self.clone(), pinned: Mutex::new(Some(pinned)) }.build().await
     }
 
@@ -110,7 +111,11 @@ impl Inner {
         if self.universe.position < self.jobs.position { &self.universe } else { &self.jobs }
     }
 
-    fn apply(&mut self, entries: Vec<Entry>, published: &RwLock<GridState>) -> Result<Vec<Replies>, MachineError> {
+    fn apply(
+        &mut self,
+        entries: Vec<Entry>,
+        published: &RwLock<GridState>,
+    ) -> Result<Vec<Replies>, MachineError> {
         let mut taken = Taken::default();
         let mut last_membership = membership(self.applied()).map_err(MachineError::Membership)?;
         let mut last = None;
@@ -144,7 +149,12 @@ impl Inner {
     }
 
     /// Decides the commands of one entry, as far as `jobs.db` has not: the universe may be behind it.
-    fn decide(&mut self, at: LogPosition, batch: &Octets, taken: &mut Taken) -> Result<Replies, MachineError> {
+    fn decide(
+        &mut self,
+        at: LogPosition,
+        batch: &Octets,
+        taken: &mut Taken,
+    ) -> Result<Replies, MachineError> {
         let commands = envelopes(at.index, batch)?;
         let is_new = Some(at) > self.jobs.position;
         let is_new_to_universe = Some(at) > self.universe.position;
@@ -180,7 +190,11 @@ impl Inner {
     }
 
     /// Replaces everything by a snapshot that was received.
-    fn install(&mut self, handle: &SnapshotHandle, published: &RwLock<GridState>) -> Result<(), MachineError> {
+    fn install(
+        &mut self,
+        handle: &SnapshotHandle,
+        published: &RwLock<GridState>,
+    ) -> Result<(), MachineError> {
         let manifest = match handle {
             SnapshotHandle::Received(manifest) => manifest.clone(),
             SnapshotHandle::Kept(snapshot) => snapshot.manifest().clone(),
@@ -204,7 +218,8 @@ struct Taken {
 
 fn envelopes(index: u64, batch: &Octets) -> Result<Vec<Envelope>, MachineError> {
     let bodies: Vec<Octets> = decode(&batch.0).map_err(|source| MachineError::Entry { index, source })?;
-    let read = |body: &Octets| Envelope::decode(&body.0).map_err(|source| MachineError::Command { index, source });
+    let read =
+        |body: &Octets| Envelope::decode(&body.0).map_err(|source| MachineError::Command { index, source });
     bodies.iter().map(read).collect()
 }
 
@@ -214,7 +229,8 @@ impl RaftStateMachine<Types> for Machine {
     async fn applied_state(&mut self) -> Result<(Option<Position>, Membership), StorageError> {
         let inner = lock(&self.inner);
         let applied = inner.applied();
-        let last_membership = membership(applied).map_err(|error| read_failed(&MachineError::Membership(error)))?;
+        let last_membership =
+            membership(applied).map_err(|error| read_failed(&MachineError::Membership(error)))?;
         Ok((applied.position.map(crate::types::log_id), last_membership))
     }
 
@@ -229,7 +245,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let pinned = self.work(|databases| databases.pin()).await;
+        let pinned = self.work(<dyn Databases>::pin).await;
         Builder { machine: self.clone(), pinned: Mutex::new(Some(pinned)) }
     }
 
@@ -238,7 +254,11 @@ impl RaftStateMachine<Types> for Machine {
         Err(StorageIOError::read_snapshot(None, AnyError::new(&error)).into())
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Box<SnapshotHandle>) -> Result<(), StorageError> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &Meta,
+        snapshot: Box<SnapshotHandle>,
+    ) -> Result<(), StorageError> {
         let installed = self.inside(move |inner, published| inner.install(&snapshot, published)).await;
         installed.map_err(|error| {
             StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
@@ -262,9 +282,14 @@ pub(crate) struct Builder {
 
 impl Builder {
     async fn build(&mut self) -> Result<Arc<dyn Snapshot>, MachineError> {
-        let pinned = self.pinned.get_mut().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(Err(MachineError::Stopped))?;
+        let pinned = self
+            .pinned
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or(Err(MachineError::Stopped))?;
         // The log is purged up to a snapshot, so the databases themselves must be durable up to there first.
-        self.machine.work(|databases| databases.flush()).await?;
+        self.machine.work(<dyn Databases>::flush).await?;
         let written = self.machine.scope.offload(move || pinned.write()).await;
         Ok(written.ok_or(MachineError::Stopped)??)
     }
@@ -273,7 +298,9 @@ impl Builder {
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot<Types>, StorageError> {
         let built = self.build().await;
-        built.and_then(|snapshot| kept(snapshot).map_err(MachineError::Membership)).map_err(|error| read_failed(&error))
+        built
+            .and_then(|snapshot| kept(snapshot).map_err(MachineError::Membership))
+            .map_err(|error| read_failed(&error))
     }
 }
 

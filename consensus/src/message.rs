@@ -1,7 +1,9 @@
 //! What members of the group say to each other.
 
 use crate::types::{Ballot, Membership, Types};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::bytes::Octets;
 use orbit_store::LogPosition;

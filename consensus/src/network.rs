@@ -22,8 +22,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Pauses after a member could not be reached: the first, and the longest.
-const PAUSES: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 /// How long one part of a snapshot may take to be stored.
 const PART_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a snapshot may take to be installed.
@@ -97,7 +101,10 @@ impl Peer {
             let part = Question::Part { snapshot: id.clone(), number: have, bytes };
             let now = self.have(&part, PART_PATIENCE).await?;
             if now <= have {
-                return Err(Unreachable { node: self.to.0, reason: "it does not take the snapshot".to_owned() });
+                return Err(Unreachable {
+                    node: self.to.0,
+                    reason: "it does not take the snapshot".to_owned(),
+                });
             }
             have = now;
         }

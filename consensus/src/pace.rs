@@ -1,5 +1,8 @@
 //! [`Pace`]: how quick the group is, and who was heard when. What election, lease and transport have in common.
 
+#[cfg(test)]
+mod tests;
+
 use crate::types::Voter;
 use orbit_core::ids::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +133,14 @@ impl Pace {
     }
 
     /// A member answered what was sent at `sent` in this term of ours, which told it this time between heartbeats.
-    pub(crate) fn note_answer(&self, member: Voter, term: u64, sent: Instant, told: Duration, was_empty: bool) {
+    pub(crate) fn note_answer(
+        &self,
+        member: Voter,
+        term: u64,
+        sent: Instant,
+        told: Duration,
+        was_empty: bool,
+    ) {
         let mut inner = self.lock();
         if term > inner.term {
             inner.term = term;

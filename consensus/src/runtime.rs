@@ -62,7 +62,10 @@ impl Scope {
     }
 
     /// Does work that blocks on files, without holding up the runtime.
-    pub(crate) async fn offload<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         if self.is_inline {
             return Some(work());
         }
@@ -115,7 +118,10 @@ impl AsyncRuntime for Runtime {
         tokio::time::timeout(duration.max(CALL_PATIENCE_MIN), future)
     }
 
-    fn timeout_at<R, F: Future<Output = R> + Send>(deadline: Self::Instant, future: F) -> Self::Timeout<R, F> {
+    fn timeout_at<R, F: Future<Output = R> + Send>(
+        deadline: Self::Instant,
+        future: F,
+    ) -> Self::Timeout<R, F> {
         tokio::time::timeout_at(deadline, future)
     }
 

@@ -97,7 +97,10 @@ async fn leading_is_handed_over_within_a_tenth_of_a_second() {
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(100), "it took {took:?}");
     let refused = write(&old, "late").await;
-    assert!(matches!(refused, Err(GroupError::NotLeader { leader: Some(leader) }) if leader == id(2)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(GroupError::NotLeader { leader: Some(leader) }) if leader == id(2)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +151,8 @@ async fn five_survive_two() {
     write(&world.group(1), "photos").await.expect("it leads");
     world.kill(1);
     let second = world.leader(Some(1)).await;
-    let number = (2..=5).find(|number| second.standing().borrow().leader == Some(id(*number))).expect("one of them");
+    let number =
+        (2..=5).find(|number| second.standing().borrow().leader == Some(id(*number))).expect("one of them");
     world.kill(number);
     let third = world.leader(None).await;
     write(&third, "music").await.expect("three of five");
@@ -187,6 +191,7 @@ async fn a_restarted_group_of_three_goes_on() {
     let leader = world.leader(None).await;
     until("all have all", || world.running().iter().all(|group| names(group).len() == 150)).await;
     assert!(leader.progress().last.is_some());
-    let states: Vec<_> = world.databases.values().map(|databases| world::lock(&databases.held).state.clone()).collect();
+    let states: Vec<_> =
+        world.databases.values().map(|databases| world::lock(&databases.held).state.clone()).collect();
     assert!(states.windows(2).all(|pair| pair[0] == pair[1]));
 }

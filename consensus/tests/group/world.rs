@@ -4,7 +4,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use orbit_consensus::databases::{Batch, Databases, Incoming, Loaded, Pinned, Snapshot};
 use orbit_consensus::{Group, GroupConfig, GroupError, Office, Transport, Unreachable, seed};
-use orbit_core::grid::{Anchor, CertificateRecord, Change, Command, GridHeader, GridState, NodeRecord, Outcome, Role};
+use orbit_core::grid::{
+    Anchor, CertificateRecord, Change, Command, GridHeader, GridState, NodeRecord, Outcome, Role,
+};
 use orbit_core::ids::{GridId, NodeId, PeerKey, RequestId, Serial};
 use orbit_store::{LogDisk, Mark, RaftLog, SnapshotManifest, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -266,8 +268,7 @@ impl World {
         let (disk, databases) = self.machine(1);
         let state = founded();
         let mark = seed::sole_voter(id(1), seed::FOUNDED);
-        *lock(&databases.held) =
-            Held { state, jobs: mark.clone(), universe: mark, ..Held::default() };
+        *lock(&databases.held) = Held { state, jobs: mark.clone(), universe: mark, ..Held::default() };
         let log = RaftLog::open(disk).expect("an empty log");
         seed::log(&log, id(1), seed::FOUNDED).expect("a log that begins");
         drop(log);
@@ -331,7 +332,11 @@ impl World {
     /// Cuts or mends the way from one to another.
     pub fn cut(&self, from: u8, to: u8, is_cut: bool) {
         let way = (id(from), id(to));
-        if is_cut { lock(&self.network.cut).insert(way) } else { lock(&self.network.cut).remove(&way) };
+        if is_cut {
+            lock(&self.network.cut).insert(way)
+        } else {
+            lock(&self.network.cut).remove(&way)
+        };
     }
 
     /// Cuts a member off from all others, both ways, or mends that.
@@ -344,9 +349,7 @@ impl World {
 
     /// Waits for a leader other than `not`.
     pub async fn leader(&self, not: Option<u8>) -> Group {
-        let leads = |group: &Group| {
-            group.standing().borrow().office == Office::Leader && group.holds_lease()
-        };
+        let leads = |group: &Group| group.standing().borrow().office == Office::Leader && group.holds_lease();
         let found = || {
             let groups = lock(&self.network.groups);
             let mut candidates = groups.iter().filter(|(node, _)| Some(**node) != not.map(id));
@@ -391,7 +394,8 @@ fn founded() -> GridState {
         certificate,
         profile: orbit_core::grid::Profile::default(),
     };
-    let header = GridHeader { id: GridId::from_bytes([1; 16]), name: "home".to_owned(), epoch: 1, created_ms: 0 };
+    let header =
+        GridHeader { id: GridId::from_bytes([1; 16]), name: "home".to_owned(), epoch: 1, created_ms: 0 };
     let anchor = Anchor { der: vec![1; 4], cross_signed: Vec::new(), created_ms: 0, is_current: true };
     let mut state = GridState::default();
     for change in state.decide(&Command::Found { header, anchor, node }).expect("a new grid") {
