@@ -76,3 +76,6 @@ impl Envelope {
 struct Head {
     version: u16,
 }
+
+#[cfg(test)]
+mod tests;

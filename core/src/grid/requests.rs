@@ -114,3 +114,6 @@ fn weight(outcome: &Outcome) -> usize {
     };
     SMALL + outcome.as_ref().map_or(0, |changes| changes.iter().map(of_change).sum())
 }
+
+#[cfg(test)]
+mod tests;

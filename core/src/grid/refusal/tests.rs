@@ -2,6 +2,19 @@ use super::*;
 use crate::wire::{decode, encode};
 use proptest::prelude::*;
 
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn lost(voters: u32, others_heard: u32, silent: &[&str]) -> Refusal {
+    let name = "nas2".to_owned();
+    Refusal::WouldLoseQuorum { name, voters, needed: voters / 2 + 1, others_heard, silent: names(silent) }
+}
+
+fn no_quorum(voters: u32, heard: u32, silent: &[&str]) -> Refusal {
+    Refusal::NoQuorum { voters, needed: voters / 2 + 1, heard, silent: names(silent) }
+}
+
 fn every_refusal() -> Vec<Refusal> {
     let token = TokenId::from_bytes([7; 6]);
     let (node, name) = ("nas2".to_owned(), "nas2".to_owned());
@@ -24,6 +37,16 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::BadName { name: "-".to_owned() },
         Refusal::NameTaken { name: name.clone() },
         Refusal::IsNucleus { name: name.clone() },
+        Refusal::MayVote { name: name.clone() },
+        Refusal::FixedRole { name: name.clone(), role: Role::Witness, wanted: Role::Nucleus },
+        Refusal::FixedRole { name: name.clone(), role: Role::Star, wanted: Role::Witness },
+        lost(3, 1, &["nas3"]),
+        lost(1, 0, &[]),
+        no_quorum(3, 1, &["nas2", "nas3"]),
+        no_quorum(1, 0, &[]),
+        Refusal::NotVoter { node: node.clone() },
+        Refusal::OtherEpoch { theirs: 1, ours: 2 },
+        Refusal::OtherEpoch { theirs: 2, ours: 1 },
         Refusal::Draining { name: name.clone() },
         Refusal::NodeUnreachable { name: name.clone(), last_seen_ago_ms: -1 },
         Refusal::Busy { name: name.clone(), limit: 32 },

@@ -1,8 +1,9 @@
 mod random;
+mod voters;
 
 use super::bounds::{CONSTELLATIONS_MAX, SUPERSEDED_MAX, TOKENS_MAX};
 use super::*;
-use crate::grid::record::{CertificateRecord, Profile, Role};
+use crate::grid::record::{CertificateRecord, Profile, Role, Voting};
 use crate::grid::{Command, Refusal};
 use crate::ids::GridId;
 
@@ -37,6 +38,7 @@ fn node(byte: u8, name: &str, role: Role) -> NodeRecord {
         role,
         joined_ms: 0,
         is_draining: false,
+        voting: Voting::Auto,
         certificate: certificate(byte, 0),
         profile: Profile::default(),
     }
@@ -173,7 +175,7 @@ fn a_member_that_joins_again_stays_itself() {
     assert_eq!(state.decide(&enrol(again, 30)), Err(Refusal::TooMany { retry_after_s: 1 }));
     let mut nucleus = node(1, "n1", Role::Star);
     nucleus.certificate = certificate(24, 30);
-    assert_eq!(state.decide(&enrol(nucleus, 30)), Err(Refusal::IsNucleus { name: "n1".to_owned() }));
+    assert_eq!(state.decide(&enrol(nucleus, 30)), Err(Refusal::MayVote { name: "n1".to_owned() }));
 }
 
 #[test]
@@ -205,8 +207,11 @@ fn the_nucleus_goes_last() {
     run(&mut state, &enrol(node(2, "nas2", Role::Star), 10)).expect("admitted");
     let remove = |byte| Command::Remove { node: id(byte), now_ms: 30 };
     assert_eq!(state.decide(&remove(1)), Err(Refusal::IsNucleus { name: "n1".to_owned() }));
-    run(&mut state, &remove(2)).expect("a star");
-    run(&mut state, &remove(1)).expect("nobody is left");
+    let role = |byte, role| Command::SetRole { node: id(byte), role };
+    assert_eq!(state.decide(&role(1, Role::Star)), Err(Refusal::IsNucleus { name: "n1".to_owned() }));
+    run(&mut state, &role(2, Role::Nucleus)).expect("a star");
+    run(&mut state, &remove(1)).expect("there is another one");
+    run(&mut state, &remove(2)).expect("nobody is left");
     assert_eq!(state.nodes().count(), 0);
 }
 

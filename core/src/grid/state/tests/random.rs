@@ -1,6 +1,9 @@
 //! Any sequence of commands keeps what must always hold.
 
 use super::*;
+use crate::grid::{Content, Envelope};
+use crate::ids::RequestId;
+use crate::wire::bytes::Octets;
 use proptest::prelude::*;
 
 /// Few of everything, so that commands meet.
@@ -63,6 +66,40 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (0..200_i64, few()).prop_map(|(day, byte)| {
             Command::Tidy { now_ms: day * DAY, retired: vec![anchor(byte)] }
         }),
+        4 => of_voters(),
+    ]
+}
+
+/// What only voters do and keep.
+fn of_voters() -> impl Strategy<Value = Command> {
+    let nodes = || few().prop_map(id);
+    let roles = prop_oneof![Just(Role::Star), Just(Role::Witness), Just(Role::Nucleus)];
+    let votings = prop_oneof![Just(Voting::Auto), Just(Voting::Wanted), Just(Voting::Unwanted)];
+    let keys = (few(), 0..3_usize).prop_map(|(byte, len)| Command::KeepAuthorityKey {
+        pin: [byte; 32],
+        sealed: Octets(vec![byte; len]),
+    });
+    let contents = (nodes(), prop::collection::vec(any::<([u8; 32], u64, u32)>(), 0..3)).prop_map(
+        |(holder, contents)| Command::RecordContents {
+            holder,
+            contents: contents
+                .into_iter()
+                .map(|(root, bytes, chunks)| Content { root: root.into(), bytes, chunks })
+                .collect(),
+        },
+    );
+    let meter = prop::collection::vec((nodes(), any::<u64>()), 0..3).prop_map(|rows| Command::Meter {
+        rows: rows.into_iter().map(|(node, calls)| voters::metered(node, calls)).collect(),
+    });
+    prop_oneof![
+        (nodes(), votings).prop_map(|(node, voting)| Command::SetVoting { node, voting }),
+        (nodes(), roles).prop_map(|(node, role)| Command::SetRole { node, role }),
+        keys,
+        few().prop_map(|byte| Command::ForgetAuthorityKey { pin: [byte; 32] }),
+        contents,
+        nodes().prop_map(|holder| Command::ForgetContents { holder }),
+        meter,
+        (0..4_u32).prop_map(|epoch| Command::BeginEpoch { epoch, now_ms: 0 }),
     ]
 }
 
@@ -98,6 +135,7 @@ fn check_invariants(state: &GridState) {
     for ended in state.superseded.values() {
         assert!(state.node_by_key(ended.key).is_some(), "whoever left has nothing that is valid");
     }
+    assert!(state.authority_pins().count() <= bounds::AUTHORITY_KEYS_MAX);
     let current = state.anchors().iter().filter(|anchor| anchor.is_current).count();
     assert_eq!(current, usize::from(state.header.is_some()), "one authority issues");
 }
@@ -129,6 +167,10 @@ fn store(rows: &mut BTreeMap<String, Change>, change: &Change) {
         Change::RevocationForgotten(serial) => rows.remove(&key("revoked", serial)),
         Change::Superseded { serial, .. } => rows.insert(key("superseded", serial), change.clone()),
         Change::SupersededForgotten(serial) => rows.remove(&key("superseded", serial)),
+        Change::AuthorityKey { pin, .. } => rows.insert(key("authority key", pin), change.clone()),
+        Change::AuthorityKeyForgotten(pin) => rows.remove(&key("authority key", pin)),
+        // Tables of their own.
+        Change::Contents { .. } | Change::ContentsForgotten(_) | Change::Metered(_) => None,
     };
 }
 
@@ -141,7 +183,17 @@ proptest! {
         for (at, mut command) in commands.into_iter().enumerate() {
             with_serial(&mut command, at + 1);
             let before = state.clone();
-            let Ok(changes) = state.decide(&command) else { continue };
+            let envelope = Envelope::new(Some(RequestId::from_bytes([at as u8; 16])), command);
+            prop_assert_eq!(&Envelope::decode(&envelope.encode()).expect("an envelope"), &envelope);
+            let command = envelope.command;
+            let decided = state.decide(&command);
+            prop_assert_eq!(&before.decide(&command), &decided, "the same everywhere");
+            if state.header().is_some() {
+                let contents = |change: &&Change| matches!(change, Change::Contents { .. } | Change::ContentsForgotten(_));
+                let of_contents = decided.iter().flatten().find(contents).cloned();
+                prop_assert_eq!(of_contents, command.contents_change(), "contents follow from the command");
+            }
+            let Ok(changes) = decided else { continue };
             prop_assert_eq!(&state, &before, "deciding changes nothing");
             for change in changes {
                 let travelled: Change = crate::wire::decode(&crate::wire::encode(&change)).expect("a change");
@@ -151,6 +203,9 @@ proptest! {
             }
             check_invariants(&state);
             check_certificates(&before, &state);
+            let has_nucleus = |state: &GridState| state.nodes().any(|node| node.role == Role::Nucleus);
+            let is_kept = !has_nucleus(&before) || has_nucleus(&state) || state.nodes().count() == 0;
+            prop_assert!(is_kept, "somebody stays the Nucleus");
             let mut rebuilt = GridState::default();
             rows.values().cloned().for_each(|change| rebuilt.absorb(change));
             prop_assert_eq!(&rebuilt, &state, "the stored records make the state again");
