@@ -100,6 +100,18 @@ pub enum StoreError {
         /// Index of the first chunk offered.
         offered: u64,
     },
+    /// There are databases already where new ones should be made.
+    #[error("{} holds the records of a grid already", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A snapshot that was offered cannot be taken.
+    #[error("a snapshot was refused: {what}")]
+    SnapshotRefused {
+        /// Why.
+        what: &'static str,
+    },
     /// Entries were offered that do not follow the last one of the log.
     #[error("the log goes on with entry {expected}, not with {offered}")]
     LogGap {
@@ -141,6 +153,15 @@ pub enum Damage {
     Row {
         /// The table.
         table: &'static str,
+    },
+    /// It is not there, though something says that it is.
+    #[error("it is missing")]
+    Missing,
+    /// It is no snapshot, or a damaged one.
+    #[error("{what}")]
+    Snapshot {
+        /// What was found.
+        what: &'static str,
     },
     /// The log of the group lost what this node had acknowledged. Going on without would make it vote and answer as if
     /// it had never known.

@@ -1,60 +1,25 @@
-//! [`JobsDb`]: opening, checking and closing `jobs.db`. What is in it has a file each below.
+//! [`JobsDb`]: the local `jobs.db`. What is in it has a file each below.
 
 pub(crate) mod checkpoints;
-pub(crate) mod grid;
+mod old_grid;
 pub(crate) mod plans;
 pub(crate) mod runs;
 mod schema;
 pub(crate) mod steps;
 
-use crate::error::{Damage, StoreError};
-use crate::private_file;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+pub use old_grid::{OldGrid, forget_taken_over, take_over_grid};
 
-/// Page cache of one connection. Steps are read and written in order, so more would not be faster.
-const CACHE_KIB: i64 = 4096;
-/// The write-ahead log is cut back to this many bytes whenever it was copied into the database.
-const WAL_BYTES_MAX: i64 = 4 << 20;
-/// A check after an unclean close reads the whole file, so it is left out above this size unless asked for.
-const UNASKED_CHECK_BYTES_MAX: u64 = 16 << 20;
-const STATEMENTS_CACHED: usize = 32;
+use crate::error::StoreError;
+use crate::sqlite::{Fault, JobsOptions, Sqlite, column, count};
+use rusqlite::{Connection, Transaction};
+use std::path::Path;
 
 /// The database of runs, plans and checkpoints.
 ///
 /// Several processes may have it open; one writes at a time, the others wait up to
 /// [`patience`](JobsOptions::patience).
 #[derive(Debug)]
-pub struct JobsDb {
-    connection: Connection,
-    path: PathBuf,
-}
-
-/// How [`JobsDb::open_with`] opens.
-#[derive(Debug, Clone)]
-pub struct JobsOptions {
-    /// When the structure of the file is verified.
-    pub check: Check,
-    /// How long an operation waits for another process before it reports [`StoreError::Locked`].
-    pub patience: Duration,
-}
-
-/// When the structure of the file is verified at opening.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// If a write-ahead log was left behind, and the file is small (16 MiB): milliseconds.
-    AfterUncleanClose,
-    /// Always; reads the whole file.
-    Always,
-}
-
-impl Default for JobsOptions {
-    fn default() -> Self {
-        Self { check: Check::AfterUncleanClose, patience: Duration::from_secs(5) }
-    }
-}
+pub struct JobsDb(Sqlite);
 
 impl JobsDb {
     /// Opens the database at `path`, created (0600, its directory 0700) or migrated if need be.
@@ -67,99 +32,28 @@ impl JobsDb {
 
     /// Opens as `options` say; otherwise like [`open`](Self::open).
     pub fn open_with(path: &Path, options: &JobsOptions) -> Result<Self, StoreError> {
-        private_file::create(path)?;
-        let unclean = left_unclean(path);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
-            .map_err(|error| StoreError::sql("open the database", path, error))?;
-        let mut this = Self { connection, path: path.to_owned() };
-        this.configure(options.patience)?;
-        this.migrate()?;
-        this.write_ahead(options.patience)?;
-        let check = match options.check {
-            Check::Always => true,
-            Check::AfterUncleanClose => unclean && file_len(path) <= UNASKED_CHECK_BYTES_MAX,
-        };
-        if check {
-            this.check_structure()?;
-        }
-        Ok(this)
+        Sqlite::open(path, &schema::SCHEMA, options).map(Self)
     }
 
     /// A database that lives and dies with this value.
     pub fn in_memory() -> Result<Self, StoreError> {
-        let path = PathBuf::from(":memory:");
-        let connection = Connection::open_in_memory()
-            .map_err(|error| StoreError::sql("open the database", &path, error))?;
-        let mut this = Self { connection, path };
-        this.configure(Duration::ZERO)?;
-        this.migrate()?;
-        Ok(this)
+        Sqlite::in_memory(&schema::SCHEMA).map(Self)
     }
 
     /// Where the database lies.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Closes the database and reports what dropping would swallow. The last one to close leaves no
     /// write-ahead log behind.
     pub fn close(self) -> Result<(), StoreError> {
-        self.connection.close().map_err(|(_, error)| StoreError::sql("close the database", &self.path, error))
+        self.0.close()
     }
 
     /// Makes all that was written so far survive a power cut.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.read("flush the database", |connection| {
-            // The row says how far the copying came; another process reading may hold it back, but by then the
-            // log itself is synced, and that is what counts.
-            Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
-        })
-    }
-
-    fn configure(&self, patience: Duration) -> Result<(), StoreError> {
-        self.read("configure the connection", |connection| {
-            connection.busy_timeout(patience)?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-            // A crafted file must not run functions or rewrite the schema under our feet.
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            connection.pragma_update(None, "temp_store", "MEMORY")?;
-            connection.pragma_update(None, "cell_size_check", true)?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            Ok(())
-        })
-    }
-
-    /// Turns write-ahead logging on. Only a new file takes the exclusive lock this needs, and SQLite does not wait
-    /// for it by itself.
-    fn write_ahead(&self, patience: Duration) -> Result<(), StoreError> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let result = self.read("turn on write-ahead logging", |connection| {
-                connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-                connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_| Ok(()))?;
-                Ok(())
-            });
-            match result {
-                Err(StoreError::Locked { .. }) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-                result => return result,
-            }
-        }
-    }
-
-    fn check_structure(&self) -> Result<(), StoreError> {
-        self.read("check the database", |connection| {
-            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if verdict == "ok" {
-                return Ok(());
-            }
-            tracing::warn!(path = %self.path.display(), verdict, "database check failed");
-            Err(Fault::Damage(Damage::Structure))
-        })
+        self.0.flush()
     }
 
     fn read<T>(
@@ -167,74 +61,14 @@ impl JobsDb {
         operation: &'static str,
         body: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        body(&self.connection).map_err(|fault| fault.at(operation, &self.path))
+        self.0.read(operation, body)
     }
 
-    /// Runs `body` in a transaction that is committed if it succeeds. It takes the write lock at once: one that
-    /// takes it later cannot wait for another process.
     fn write<T>(
         &mut self,
         operation: &'static str,
         body: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, StoreError> {
-        let connection = &mut self.connection;
-        let run = || {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = body(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|fault: Fault| fault.at(operation, &self.path))
+        self.0.write(operation, body)
     }
-}
-
-/// What may go wrong inside an operation, before its name and the path are known.
-#[derive(Debug)]
-enum Fault {
-    Sql(rusqlite::Error),
-    Damage(Damage),
-    Store(StoreError),
-}
-
-impl Fault {
-    fn at(self, operation: &'static str, path: &Path) -> StoreError {
-        match self {
-            Self::Sql(error) => StoreError::sql(operation, path, error),
-            Self::Damage(damage) => StoreError::damaged(path, damage),
-            Self::Store(error) => error,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// SQLite's integers are signed; what is counted here never comes near the limit.
-fn column(what: &'static str, value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value).map_err(|_| StoreError::OutOfRange { what, value })
-}
-
-/// A count read back. A negative one was never written.
-fn count(value: i64, table: &'static str) -> Result<u64, Fault> {
-    u64::try_from(value).map_err(|_| Fault::Damage(Damage::Row { table }))
-}
-
-/// Whether a write-ahead log lies beside `path`: the last process did not close it, or another has it open.
-fn left_unclean(path: &Path) -> bool {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    file_len(Path::new(&log)) > 0
-}
-
-fn file_len(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

@@ -90,21 +90,25 @@ mod nucleus_universe;
 mod private_file;
 mod raft_log;
 mod record;
+mod sqlite;
 mod universe;
 
 pub use error::{Cause, Damage, StoreError};
 pub use ids::{ParseIdError, PlanId, RunId};
 pub use jobs::checkpoints::{Checkpoint, CheckpointChunks, StoredCheckpoint};
-pub use jobs::grid::MeteringRow;
 pub use jobs::plans::{NewPlan, PlanRow};
 pub use jobs::runs::{NewRun, RunRow, RunState};
 pub use jobs::steps::{NewStep, StepRow, StepState};
-pub use jobs::{Check, JobsDb, JobsOptions};
+pub use jobs::{JobsDb, OldGrid, forget_taken_over, take_over_grid};
 pub use mark::Mark;
-pub use nucleus_store::{PART_BYTES, SNAPSHOT_BYTES_MAX, SnapshotManifest};
+pub use nucleus_store::{
+    ContentRow, CurrentUniverse, JobsBatch, LoadedGrid, NucleusStore, PART_BYTES, PinnedStore,
+    SNAPSHOT_BYTES_MAX, SnapshotFile, SnapshotManifest, SnapshotReceiver,
+};
 pub use nucleus_universe::{
     ChunkPlace, ContentsLoad, LoadOutcome, NucleusUniverse, NucleusUniverseStats, UniversePin, Wanted,
     WantedPage,
 };
 pub use raft_log::{DirectoryDisk, LogDisk, LogEntry, LogLimits, LogPosition, RaftLog, StoredVote};
+pub use sqlite::{Check, JobsOptions};
 pub use universe::{BatchOutcome, CachedManifest, Universe, UniverseStats};

@@ -18,11 +18,7 @@ pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
         Err(error) => return Err(StoreError::io("create", path, error)),
     }
     if let Some(directory) = path.parent() {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(directory).map_err(|error| StoreError::io("create directory", directory, error))?;
+        create_directory(directory)?;
     }
     match file.open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -30,4 +26,35 @@ pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes names that were given, changed or removed in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    let synced = std::fs::File::open(path).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| StoreError::io("sync the directory", path, error))
+}
+
+/// Creates a directory and those above it, 0700.
+pub(crate) fn create_directory(path: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| StoreError::io("create directory", path, error))
+}
+
+/// Puts these bytes in place of a file, or creates it (0600), durably: a crash leaves the old ones or the new ones.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    use std::io::Write as _;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let draft = Path::new(&draft);
+    create(draft)?;
+    let written = OpenOptions::new().write(true).truncate(true).open(draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|error| StoreError::io("write", draft, error))?;
+    std::fs::rename(draft, path).map_err(|error| StoreError::io("rename", draft, error))?;
+    path.parent().map_or(Ok(()), sync_directory)
 }

@@ -51,29 +51,28 @@ impl JobsDb {
         first_chunk: u64,
         new_chunks: &[Chunk],
     ) -> Result<(), StoreError> {
-        self.set_durability("FULL")?;
-        let result = self.write("store a checkpoint", |transaction| {
-            let key = if first_chunk == 0 {
-                start_over(transaction, checkpoint)?
-            } else {
-                continued(transaction, checkpoint, first_chunk)?
-            };
-            append_chunks(transaction, key, first_chunk, new_chunks)?;
-            let chunk_count = first_chunk.saturating_add(new_chunks.len() as u64);
-            transaction
-                .prepare_cached(
-                    "UPDATE checkpoints SET verified_len = ?2, chunk_count = ?3, crc = ?4 WHERE key = ?1",
-                )?
-                .execute(params![
-                    key,
-                    column("verified length", checkpoint.verified_len)?,
-                    column("number of chunks", chunk_count)?,
-                    crc(checkpoint, chunk_count)
-                ])?;
-            Ok(())
-        });
-        self.set_durability("NORMAL")?;
-        result
+        self.0.durably(|database| {
+            database.write("store a checkpoint", |transaction| {
+                let key = if first_chunk == 0 {
+                    start_over(transaction, checkpoint)?
+                } else {
+                    continued(transaction, checkpoint, first_chunk)?
+                };
+                append_chunks(transaction, key, first_chunk, new_chunks)?;
+                let chunk_count = first_chunk.saturating_add(new_chunks.len() as u64);
+                transaction
+                    .prepare_cached(
+                        "UPDATE checkpoints SET verified_len = ?2, chunk_count = ?3, crc = ?4 WHERE key = ?1",
+                    )?
+                    .execute(params![
+                        key,
+                        column("verified length", checkpoint.verified_len)?,
+                        column("number of chunks", chunk_count)?,
+                        crc(checkpoint, chunk_count)
+                    ])?;
+                Ok(())
+            })
+        })
     }
 
     /// The checkpoint of one file. A damaged one is dropped and counts as none: the copy starts over.
@@ -118,12 +117,6 @@ impl JobsDb {
     /// Forgets a checkpoint; one that does not exist is no error.
     pub fn remove_checkpoint(&mut self, destination_root: &[u8], path: &[u8]) -> Result<(), StoreError> {
         self.write("remove a checkpoint", |transaction| remove(transaction, destination_root, path))
-    }
-
-    pub(super) fn set_durability(&self, level: &str) -> Result<(), StoreError> {
-        self.read("set the durability", |connection| {
-            Ok(connection.pragma_update(None, "synchronous", level)?)
-        })
     }
 }
 

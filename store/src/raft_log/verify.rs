@@ -138,8 +138,10 @@ impl Reader<'_> {
         }
         // What is read may only be in memory: a sync may have failed before the last process ended. Written anew it
         // is on the disk for certain, and without anything behind it.
-        let sound = bytes.get(..len).unwrap_or(bytes);
-        self.disk.replace(&name, sound).map_err(|error| self.cannot("rewrite", &name, error))?;
+        let mut sound = bytes.get(..len).unwrap_or(bytes).to_vec();
+        // The zeros behind the last payload may not have been written.
+        sound.resize(len, 0);
+        self.disk.replace(&name, &sound).map_err(|error| self.cannot("rewrite", &name, error))?;
         self.view.segments.insert(first);
         Ok(Some(Active { first, len: len as u64 }))
     }

@@ -65,7 +65,7 @@ fn every_file_cut_short_or_missing() {
         }
     }
     let segments: Vec<_> = files.keys().filter(|name| name.ends_with(".log")).collect();
-    assert!(segments.len() > 2, "{segments:?}");
+    assert!(segments.len() > 1, "{segments:?}");
     for name in &segments[..segments.len() - 1] {
         let mut files = files.clone();
         files.remove(*name);

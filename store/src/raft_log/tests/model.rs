@@ -152,7 +152,6 @@ fn play(ops: &[Op]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn what_was_acknowledged_stays(ops in proptest::collection::vec(op(), 1..60)) {
         play(&ops)?;
