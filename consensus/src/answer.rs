@@ -5,8 +5,8 @@ use crate::group::Shared;
 use crate::message::{Answer, Question};
 use crate::snapshot::{SnapshotHandle, meta_with};
 use crate::transport::MESSAGE_MAX;
-use crate::types::{Ballot, Membership, Voter};
-use openraft::raft::VoteResponse;
+use crate::types::{Ballot, Membership, Types, Voter};
+use openraft::raft::{AppendEntriesRequest, VoteResponse};
 use openraft::{ServerState, Snapshot};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::bytes::Octets;
@@ -38,6 +38,7 @@ async fn reply(shared: &Shared, from: Voter, question: Question) -> Result<Answe
     match question {
         Question::Append { heartbeat_ms, request } => {
             is_of(from, &request.vote)?;
+            is_in_order(&request)?;
             let is_current = request.vote >= shared.raft.server_metrics().borrow().vote;
             let heartbeat = Duration::from_millis(heartbeat_ms.into());
             let _hearing = is_current.then(|| shared.pace.hear(heartbeat));
@@ -103,6 +104,21 @@ async fn take_over(shared: &Shared, from: Voter, term: u64) -> bool {
     };
     shared.pace.take_over(term + 1);
     is_from_leader && shared.raft.trigger().elect().await.is_ok()
+}
+
+/// openraft compares positions and not what lies there, so nothing else may come in than one leader's log in order.
+fn is_in_order(request: &AppendEntriesRequest<Types>) -> Result<(), String> {
+    let mut before = request.prev_log_id;
+    for entry in &request.entries {
+        let follows = entry.log_id.index == before.map_or(0, |before| before.index + 1)
+            && Some(entry.log_id.leader_id) >= before.map(|before| before.leader_id)
+            && entry.log_id.leader_id.term <= request.vote.leader_id.term;
+        if !follows {
+            return Err(format!("the entry {} is out of order", entry.log_id));
+        }
+        before = Some(entry.log_id);
+    }
+    Ok(())
 }
 
 fn read_manifest(manifest: &Octets) -> Result<SnapshotManifest, String> {

@@ -46,8 +46,10 @@ pub trait Databases: Send + fmt::Debug + 'static {
     fn flush(&mut self) -> Result<(), StoreError>;
     /// Takes views of both as they are now, to write a snapshot of while they go on.
     fn pin(&mut self) -> Result<Box<dyn Pinned>, StoreError>;
-    /// The newest snapshot that is complete.
+    /// The newest complete snapshot of what both have applied: never one that was received and is not installed yet.
     fn newest_snapshot(&self) -> Result<Option<Arc<dyn Snapshot>>, StoreError>;
+    /// A snapshot that was received completely, above what both have applied: the process ended before it was installed.
+    fn pending_snapshot(&self) -> Result<Option<SnapshotManifest>, StoreError>;
     /// Begins to receive a snapshot, or goes on with one that was cut short.
     fn receive(&mut self, manifest: &SnapshotManifest) -> Result<Box<dyn Incoming>, StoreError>;
     /// Replaces both databases by the received snapshot of this manifest, in one step that a crash cannot split.

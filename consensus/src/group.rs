@@ -27,6 +27,8 @@ use tokio::time::{Instant, timeout};
 /// openraft's own lease, milliseconds: how long after a leader's last word a member votes for nobody else. Ours is in
 /// [`Pace`](crate::pace); this one only holds up a leader that hands over.
 const RAFT_LEASE_MS: u64 = 52;
+/// Bytes of entries that one message carries.
+const READ_MAX: usize = 1 << 20;
 /// How long a command may take until it is said that its outcome is not known.
 pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an heir may take to catch up, and to take over.
@@ -47,6 +49,8 @@ pub struct GroupConfig {
     pub snapshot_every: u64,
     /// Entries that are kept behind a snapshot, so that a member that is a little behind needs none.
     pub entries_kept: u64,
+    /// Bytes of entries that one message carries, unless a single entry is larger.
+    pub read_max: usize,
     /// Do file work where it is asked for, on the task that asks: for simulations.
     pub is_inline: bool,
 }
@@ -54,7 +58,7 @@ pub struct GroupConfig {
 impl GroupConfig {
     /// As a daemon runs it.
     pub const fn new(node: NodeId, seed: u64) -> Self {
-        Self { node, seed, snapshot_every: 10_000, entries_kept: 2_000, is_inline: false }
+        Self { node, seed, snapshot_every: 10_000, entries_kept: 2_000, read_max: READ_MAX, is_inline: false }
     }
 }
 
@@ -181,14 +185,18 @@ impl Group {
         let scope = Scope::new(config.is_inline);
         let own = Voter(config.node);
         let loading = scope.clone();
-        let loaded = scope.offload(move || Machine::load(databases, loading)).await;
-        let machine = loaded
+        let loaded = scope.offload(move || load(databases, log, loading)).await;
+        let (machine, log) = loaded
             .unwrap_or(Err(MachineError::Stopped))
             .map_err(|error| StartError::Databases(error.into()))?;
         let pace = Arc::new(Pace::new());
-        let network =
-            Network { transport: Arc::clone(&transport), pace: Arc::clone(&pace), scope: scope.clone() };
-        let log = Log::new(log, own, scope.clone());
+        let log = Log::new(log, own, scope.clone(), config.read_max);
+        let network = Network {
+            transport: Arc::clone(&transport),
+            pace: Arc::clone(&pace),
+            scope: scope.clone(),
+            voted: log.voted(),
+        };
         let raft_config = raft_config(&config).map_err(|error| StartError::Raft(error))?;
         let started = scope.run(Raft::new(own, raft_config, network, log, machine.clone())).await;
         let raft = started.map_err(|error| StartError::Raft(error.into()))?;
@@ -409,6 +417,24 @@ impl Group {
     pub fn kill(&self) {
         self.shared.scope.end();
     }
+}
+
+/// Loads what is on the disk. A snapshot that was received, but not installed when the process ended, is installed now:
+/// openraft shortens the log before it installs one, so that what was acknowledged may be in the snapshot only.
+fn load(
+    mut databases: Box<dyn Databases>,
+    log: RaftLog,
+    scope: Scope,
+) -> Result<(Machine, RaftLog), MachineError> {
+    if let Some(pending) = databases.pending_snapshot()? {
+        databases.install(&pending)?;
+        if let Some(reached) = pending.mark.position
+            && log.position(reached.index) != Some(reached)
+        {
+            log.purge_to(reached)?;
+        }
+    }
+    Ok((Machine::load(databases, scope)?, log))
 }
 
 fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, Box<openraft::ConfigError>> {

@@ -6,15 +6,12 @@ use crate::types::{
 };
 use crate::types::{Voter, position};
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use openraft::{AnyError, LeaderId, LogState, OptionalSend, RaftLogReader, StorageIOError};
 use orbit_store::{LogEntry, RaftLog, StoreError};
 use std::fmt;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
-
-/// Bytes of entries that are read for one message.
-const READ_MAX: usize = 1 << 20;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log, shared by openraft's core and its readers.
 #[derive(Clone, Debug)]
@@ -22,11 +19,34 @@ pub(crate) struct Log {
     kept: Arc<RaftLog>,
     scope: Scope,
     own: Voter,
+    read_max: usize,
+    voted: Voted,
+}
+
+/// For whom this member voted last, before anything of the log was changed because of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Voted(Arc<Mutex<LeaderId<Voter>>>);
+
+impl Voted {
+    pub(crate) fn set(&self, vote: &Ballot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = vote.leader_id;
+    }
+
+    /// Whether entries that were read to be sent under this vote are those of its leader. The stream of a leader that
+    /// was replaced goes on for a while, and reads what the next leader wrote over its entries; the vote for that one
+    /// came before it wrote anything.
+    pub(crate) fn is_still(&self, vote: &Ballot) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == vote.leader_id
+    }
 }
 
 impl Log {
-    pub(crate) fn new(log: RaftLog, own: Voter, scope: Scope) -> Self {
-        Self { kept: Arc::new(log), scope, own }
+    pub(crate) fn new(log: RaftLog, own: Voter, scope: Scope, read_max: usize) -> Self {
+        Self { kept: Arc::new(log), scope, own, read_max, voted: Voted::default() }
+    }
+
+    pub(crate) fn voted(&self) -> Voted {
+        self.voted.clone()
     }
 
     /// Works with the log on a thread that may block.
@@ -68,7 +88,7 @@ impl RaftLogReader<Types> for Log {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        self.entries(start..end, READ_MAX).await
+        self.entries(start..end, self.read_max).await
     }
 }
 
@@ -86,6 +106,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Ballot) -> Result<(), StorageError> {
         let stored = stored_vote(vote);
+        self.voted.set(vote);
         self.work(move |log| log.save_vote(&stored))
             .await
             .map_err(|error| StorageError::from(StorageIOError::write_vote(AnyError::new(&error))))
@@ -98,6 +119,7 @@ impl RaftLogStorage<Types> for Log {
         Ok(vote.map(|stored| {
             let mut vote = ballot(&stored);
             vote.committed &= vote.leader_id.voted_for != Some(self.own);
+            self.voted.set(&vote);
             vote
         }))
     }

@@ -1,6 +1,10 @@
 //! [`Network`]: openraft's way to the other members, over a [`Transport`].
 
+#[cfg(test)]
+mod tests;
+
 use crate::databases::Snapshot as KeptSnapshot;
+use crate::log::Voted;
 use crate::message::{Answer, Question};
 use crate::pace::Pace;
 use crate::runtime::Scope;
@@ -58,6 +62,7 @@ pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) scope: Scope,
+    pub(crate) voted: Voted,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -147,6 +152,10 @@ impl RaftNetwork<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Voter>, CallError> {
+        if !self.network.voted.is_still(&request.vote) {
+            let reason = "this node does not lead in that term any more".to_owned();
+            return Err(unreachable(&Unreachable { node: self.to.0, reason }));
+        }
         let sent = Instant::now();
         let was_empty = request.entries.is_empty();
         let term = request.vote.leader_id.term;

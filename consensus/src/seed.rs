@@ -1,7 +1,7 @@
 //! How a group begins: with one voter that already has a state, as after founding, restoring or recovering a grid.
 
-use crate::types::{Voter, log_id, mark};
-use openraft::{Membership, StoredMembership};
+use crate::types::{Entry, Voter, log_id, mark, stored_entry};
+use openraft::{EntryPayload, Membership, StoredMembership};
 use orbit_core::ids::NodeId;
 use orbit_store::{LogPosition, Mark, RaftLog, StoreError, StoredVote};
 use std::collections::BTreeSet;
@@ -15,6 +15,20 @@ pub fn sole_voter(node: NodeId, position: LogPosition) -> Mark {
     let membership = Membership::new(vec![BTreeSet::from([voter])], None);
     let at = log_id(position);
     mark(Some(&at), &StoredMembership::new(Some(at), membership))
+}
+
+/// Ends the log of a member that lost its quorum with a membership of this node alone, in a term of its own. All entries
+/// before it stay, also those that were not known to be committed, and are applied when it elects itself.
+pub fn alone(log: &RaftLog, node: NodeId) -> Result<LogPosition, StoreError> {
+    let last = log.last().or(log.purged());
+    let voted = log.vote().map_or(0, |vote| vote.term);
+    let term = last.map_or(0, |last| last.term).max(voted) + 1;
+    let position = LogPosition { term, index: last.map_or(0, |last| last.index + 1) };
+    let membership = Membership::new(vec![BTreeSet::from([Voter(node)])], None);
+    let entry = Entry { log_id: log_id(position), payload: EntryPayload::Membership(membership) };
+    log.append(&[stored_entry(&entry)])?;
+    log.save_vote(&StoredVote { term, candidate: node, is_committed: false })?;
+    Ok(position)
 }
 
 /// Makes an empty log begin behind `position`. The node votes for itself in the next term.

@@ -116,16 +116,20 @@ struct MemoryPinned {
 
 impl Pinned for MemoryPinned {
     fn write(self: Box<Self>) -> Result<Arc<dyn Snapshot>, StoreError> {
-        let position = self.held.jobs.position.expect("something was applied");
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&position.index.to_le_bytes());
-        key[8..16].copy_from_slice(&position.term.to_le_bytes());
-        let manifest = SnapshotManifest { mark: self.held.jobs.clone(), bytes: 32, parts: vec![key] };
-        lock(&self.databases.shared).insert(key, self.held);
+        let manifest = manifest_of(&self.held);
+        lock(&self.databases.shared).insert(manifest.parts[0], self.held);
         let snapshot = Arc::new(MemorySnapshot { manifest });
         *lock(&self.databases.newest) = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
+}
+
+fn manifest_of(held: &Held) -> SnapshotManifest {
+    let position = held.jobs.position.expect("something was applied");
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&position.index.to_le_bytes());
+    key[8..16].copy_from_slice(&position.term.to_le_bytes());
+    SnapshotManifest { mark: held.jobs.clone(), bytes: 32, parts: vec![key] }
 }
 
 struct MemoryIncoming {
@@ -202,6 +206,13 @@ impl Databases for MemoryDatabases {
 
     fn newest_snapshot(&self) -> Result<Option<Arc<dyn Snapshot>>, StoreError> {
         Ok(lock(&self.newest).clone().map(|newest| newest as Arc<dyn Snapshot>))
+    }
+
+    fn pending_snapshot(&self) -> Result<Option<SnapshotManifest>, StoreError> {
+        let applied = lock(&self.held).jobs.position;
+        let complete = lock(&self.incoming);
+        let above = complete.values().filter(|held| held.jobs.position > applied);
+        Ok(above.max_by_key(|held| held.jobs.position).map(manifest_of))
     }
 
     fn receive(&mut self, manifest: &SnapshotManifest) -> Result<Box<dyn Incoming>, StoreError> {
