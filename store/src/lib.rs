@@ -106,9 +106,9 @@ pub use nucleus_store::{
     SNAPSHOT_BYTES_MAX, SnapshotFile, SnapshotManifest, SnapshotReceiver,
 };
 pub use nucleus_universe::{
-    ChunkPlace, ContentsLoad, LoadOutcome, NucleusUniverse, NucleusUniverseStats, UniversePin, Wanted,
+    ChunkPlace, ContentsLoad, Held, LoadOutcome, NucleusUniverse, NucleusUniverseStats, UniversePin, Wanted,
     WantedPage,
 };
 pub use raft_log::{DirectoryDisk, LogDisk, LogEntry, LogLimits, LogPosition, RaftLog, StoredVote};
 pub use sqlite::{Check, JobsOptions};
-pub use universe::{BatchOutcome, CachedManifest, Universe, UniverseStats};
+pub use universe::{BatchOutcome, CachedManifest, SharedPage, SharedParams, Universe, UniverseStats};

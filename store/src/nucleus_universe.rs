@@ -27,6 +27,7 @@
 
 mod commit;
 mod find;
+mod held;
 mod load;
 mod merge;
 mod record;
@@ -39,6 +40,7 @@ mod tests;
 mod tidy;
 
 pub use find::{ChunkPlace, Wanted, WantedPage};
+pub use held::Held;
 pub use load::{ContentsLoad, LoadOutcome};
 pub use snapshot::UniversePin;
 

@@ -7,7 +7,10 @@ pub(crate) mod mark;
 mod read;
 mod record;
 mod schema;
+mod shared;
 mod write;
+
+pub use shared::{SharedPage, SharedParams};
 
 use crate::error::StoreError;
 use crate::private_file;

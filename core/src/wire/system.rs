@@ -5,8 +5,14 @@
 //! [`Reply::Opened`] or [`Reply::Refused`]. Then calls follow one after the other, on the same stream: a [`Call`], and
 //! its replies up to one that [`ends`](Reply::ends) it. While a scan runs, the asker may send [`Call::Prune`] and
 //! [`Call::Stop`] at any time.
+//!
+//! A session whose opening has an empty path is for the voters of the grid, who index what stars hold: it is answered with
+//! [`Reply::Opened`] as if it were a directory, and takes [`Call::Contents`] and [`Call::Manifests`] alone.
 
+mod contents;
 mod fault;
+
+pub use contents::{CONTENTS_PAGE_MAX, ContentsPage, MANIFESTS_MAX};
 
 pub use fault::{WireFault, WireSystemError};
 
@@ -26,7 +32,7 @@ pub struct Opening {
     /// Epoch and term of the Nucleus that sends the asker. The Nucleus fills it in.
     pub fence: Fence,
     /// The path as a person wrote it: absolute, bytes. A directory becomes the session's root; a file or another kind
-    /// is reached through its parent, and [`Opened::start`] names it.
+    /// is reached through its parent, and [`Opened::start`] names it. Empty for a voter that asks about contents.
     #[serde(with = "bytes")]
     pub path: Vec<u8>,
     /// Whether a path above the allowed ones is answered with the way to them instead of a refusal.
@@ -139,6 +145,21 @@ pub enum Call {
     },
     /// Extended attributes of the open file.
     FileXattrs,
+    /// Contents that the star hashed for the grid, and whose chunks it knows: [`Reply::Contents`].
+    Contents {
+        /// The state that is known already: if it is the star's still, the answer is empty.
+        unless: Option<u64>,
+        /// The [`next`](ContentsPage::next) of the page before; empty at first.
+        #[serde(with = "bytes")]
+        after: Vec<u8>,
+    },
+    /// The chunks of contents: for each that the star has [`Reply::Manifest`] and its [`Reply::Chunks`], in any order; then
+    /// [`Reply::Done`].
+    Manifests {
+        /// Roots; at most [`MANIFESTS_MAX`].
+        #[serde(with = "bytes::hashes")]
+        roots: Vec<[u8; 32]>,
+    },
 }
 
 /// An answer.
@@ -175,11 +196,15 @@ pub enum Reply {
     Xattrs(Vec<(Octets, Octets)>),
     /// A range, or none.
     Range(Option<ByteRange>),
+    /// Some contents.
+    Contents(ContentsPage),
+    /// Chunks of the content with this root follow.
+    Manifest(#[serde(with = "bytes::hash")] ContentHash),
 }
 
 impl Reply {
     /// Whether no more replies to the call follow.
     pub const fn ends(&self) -> bool {
-        !matches!(self, Self::Listings(_) | Self::ScanFault { .. } | Self::Chunks(_))
+        !matches!(self, Self::Listings(_) | Self::ScanFault { .. } | Self::Chunks(_) | Self::Manifest(_))
     }
 }

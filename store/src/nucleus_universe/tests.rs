@@ -145,6 +145,25 @@ fn pages_of_wanted_contents_go_on_where_the_last_ended() {
 }
 
 #[test]
+fn what_a_holder_says_is_compared_with_what_is_recorded() {
+    let scene = Scene::new();
+    let universe = scene.open();
+    universe.commit(&[contents(1, 0..10), contents(2, 5..20)], &mark(1)).expect("committed");
+    let said = |which: std::ops::Range<u64>| which.map(|n| manifest(n).0).collect::<Vec<_>>();
+    let mut held = universe.held(node(1)).expect("asked");
+    assert_eq!((held.recorded(), held.missing()), (10, 10));
+    let twice = [said(3..12), said(3..12)].concat();
+    let mut expected = said(10..12);
+    expected.sort_unstable();
+    assert_eq!(held.unrecorded(twice).expect("compared"), expected, "2 holds them, 1 does not yet");
+    assert_eq!(held.unrecorded(said(3..10)).expect("compared"), []);
+    assert_eq!(held.missing(), 3);
+    let mut nobody = universe.held(node(3)).expect("asked");
+    assert_eq!(nobody.unrecorded(said(0..1)).expect("compared"), said(0..1));
+    assert_eq!((nobody.recorded(), nobody.missing()), (0, 0));
+}
+
+#[test]
 fn a_reset_begins_anew() {
     let scene = Scene::new();
     let universe = scene.open();

@@ -1,0 +1,95 @@
+//! [`Held`]: what is recorded of one holder, compared with what it says.
+
+use super::NucleusUniverse;
+use super::find::Rows;
+use super::schema::{HOLDER_NUMBERS, HOLDINGS, ROOTS};
+use super::tidy::Numbers;
+use crate::error::StoreError;
+use orbit_core::grid::Content;
+use orbit_core::ids::NodeId;
+use redb::ReadOnlyTable;
+use std::path::PathBuf;
+
+/// What was recorded of a holder when the comparison began. What is recorded meanwhile does not show.
+pub struct Held {
+    roots: ReadOnlyTable<[u8; 32], u64>,
+    holdings: ReadOnlyTable<(u32, u64), ()>,
+    rows: Rows,
+    holder: Option<u32>,
+    recorded: u64,
+    /// Of those, the ones that the holder said it has.
+    seen: Numbers,
+    seen_count: u64,
+    path: PathBuf,
+}
+
+impl NucleusUniverse {
+    /// Begins to compare what is recorded of this holder. Reads all that is recorded of it.
+    pub fn held(&self, holder: NodeId) -> Result<Held, StoreError> {
+        let transaction = self.0.begin_read()?;
+        let begin = || -> Result<Held, redb::Error> {
+            let number = transaction.open_table(HOLDER_NUMBERS)?.get(holder.as_bytes())?;
+            let number = number.map(|number| number.value());
+            let holdings = transaction.open_table(HOLDINGS)?;
+            let mut recorded = 0;
+            if let Some(holder) = number {
+                for row in holdings.range((holder, 0)..=(holder, u64::MAX))? {
+                    row?;
+                    recorded += 1;
+                }
+            }
+            Ok(Held {
+                roots: transaction.open_table(ROOTS)?,
+                holdings,
+                rows: Rows::open(&transaction)?,
+                holder: number,
+                recorded,
+                seen: Numbers::default(),
+                seen_count: 0,
+                path: self.0.path.clone(),
+            })
+        };
+        begin().map_err(|error| StoreError::redb("list what a node holds", &self.0.path, error))
+    }
+}
+
+impl Held {
+    /// Takes note that the holder has these, and returns the ones that are not recorded of it, each once.
+    pub fn unrecorded(&mut self, mut contents: Vec<Content>) -> Result<Vec<Content>, StoreError> {
+        contents.sort_unstable();
+        contents.dedup_by_key(|content| content.root);
+        let mut new = Vec::new();
+        for content in contents {
+            let number = self.recorded_as(&content);
+            match number.map_err(|error| StoreError::redb("look up a content", &self.path, error))? {
+                None => new.push(content),
+                Some(number) if !self.seen.contains(number) => {
+                    self.seen.insert(number);
+                    self.seen_count += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(new)
+    }
+
+    /// Contents that were recorded of the holder.
+    pub fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// Of those, how many it did not say it has.
+    pub fn missing(&self) -> u64 {
+        self.recorded.saturating_sub(self.seen_count)
+    }
+
+    fn recorded_as(&mut self, content: &Content) -> Result<Option<u64>, redb::Error> {
+        let Some(holder) = self.holder else { return Ok(None) };
+        let Some(number) = self.roots.get(content.root.as_bytes())?.map(|number| number.value()) else {
+            return Ok(None);
+        };
+        let is_held = self.holdings.get((holder, number))?.is_some();
+        // A row that is damaged is recorded anew.
+        Ok(self.rows.get(number)?.filter(|(row, _)| is_held && row.root == content.root).map(|_| number))
+    }
+}
