@@ -27,6 +27,11 @@ const GRACE: Duration = Duration::from_secs(2);
 #[error("refused: too many {0}")]
 struct Refused(&'static str);
 
+/// Why a connection that we dialled is not kept.
+#[derive(Debug, thiserror::Error)]
+#[error("another address of the same attempt was quicker")]
+struct Declined;
+
 /// Counts connections against [`Limits`]: handshakes, strangers, and connections of one peer.
 ///
 /// Strangers are peers that connected to us and have not proved membership. When there are too many, the oldest one
@@ -41,6 +46,8 @@ pub(super) struct Door {
     arrivals: VecDeque<ConnectionId>,
     connections: HashMap<PeerId, u32>,
     members: HashSet<PeerId>,
+    /// Connections being dialled that nobody waits for any more.
+    declined: HashSet<ConnectionId>,
     closing: VecDeque<(PeerId, ConnectionId)>,
 }
 
@@ -63,6 +70,7 @@ impl Door {
             arrivals: VecDeque::new(),
             connections: HashMap::new(),
             members: HashSet::new(),
+            declined: HashSet::new(),
             closing: VecDeque::new(),
         }
     }
@@ -77,6 +85,12 @@ impl Door {
     /// `peer` is no member any more.
     pub(super) fn forget(&mut self, peer: &PeerId) {
         self.members.remove(peer);
+    }
+
+    /// A connection that is being dialled is not wanted any more. If it comes about, no other part of the mesh hears of it:
+    /// what one of them sent by it would be lost.
+    pub(super) fn decline(&mut self, connection: ConnectionId) {
+        self.declined.insert(connection);
     }
 
     /// The daemon is deciding about a question that came by `connection`, or has decided.
@@ -238,12 +252,15 @@ impl NetworkBehaviour for Door {
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        if self.declined.remove(&connection) {
+            return Err(ConnectionDenied::new(Declined));
+        }
         self.one_more(peer).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -254,6 +271,7 @@ impl NetworkBehaviour for Door {
                 self.end_connection(closed.peer_id, closed.connection_id);
             }
             FromSwarm::ListenFailure(failure) => self.end_pending(failure.connection_id),
+            FromSwarm::DialFailure(failure) => drop(self.declined.remove(&failure.connection_id)),
             _ => {}
         }
     }

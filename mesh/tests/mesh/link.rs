@@ -86,6 +86,33 @@ async fn another_node_at_the_address_is_named_and_the_right_one_is_still_found()
     assert_eq!(star.mesh.connect(Some(nucleus.peer()), both).await.expect("the second"), nucleus.peer());
 }
 
+/// Whoever joins by a name dials all its addresses, and asks as soon as one answers. A question that went by a
+/// connection that was just being given up was never answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn several_addresses_of_one_node_make_one_connection() {
+    let grid = Grid::new();
+    let key = NodeKey::generate();
+    let identity = grid.identity(&key, &Wish::nucleus());
+    let listen = ["/ip4/127.0.0.1/tcp/0"; 3];
+    let limits = Limits { join_burst: 100_000, ..Limits::default() };
+    let (nucleus, _events) =
+        Mesh::start(MeshConfig { key, limits, ..config(&listen) }, Some(identity)).await.expect("a mesh");
+    let addresses = nucleus.listen_addresses();
+    assert_eq!(addresses.len(), listen.len());
+    for _ in 0..100 {
+        let (newcomer, _events) = Mesh::start(config(&[]), None).await.expect("a mesh");
+        let peer = newcomer.connect(None, addresses.clone()).await.expect("connects");
+        for _ in 0..10 {
+            let ask = || newcomer.hello(peer);
+            for answer in <[_; 3]>::from(tokio::join!(ask(), ask(), ask())) {
+                answer.expect("it is answered");
+            }
+            assert_eq!(newcomer.counters().connections, 1);
+        }
+        newcomer.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn dialling_oneself_says_so() {
     let grid = Grid::new();

@@ -126,12 +126,17 @@ impl Task {
 
     /// A connection that we dialled is there.
     pub(super) fn on_dialled(&mut self, peer: PeerId, connection: ConnectionId) {
-        let Some(Dialled { attempt, .. }) = self.dials.connections.remove(&connection) else { return };
-        let Some(attempt) = self.dials.attempts.remove(&attempt) else {
-            // Another address of the same attempt was quicker.
+        let Some(Dialled { attempt: id, .. }) = self.dials.connections.remove(&connection) else { return };
+        let Some(attempt) = self.dials.attempts.remove(&id) else {
             self.swarm.close_connection(connection);
             return;
         };
+        // The other addresses of the attempt were slower. A connection that they still lead to must not be there for a
+        // moment either: a question might go by it, and end with it.
+        let others = self.dials.connections.iter().filter(|(_, dialled)| dialled.attempt == id);
+        for (other, _) in others {
+            self.swarm.behaviour_mut().door.decline(*other);
+        }
         if self.identity.is_some() {
             self.say_hello(peer, attempt.waiting.into_iter().map(Waiter::Connect).collect());
         } else {
