@@ -28,6 +28,7 @@ mod network;
 mod pace;
 mod propose;
 pub mod quorum;
+mod replica;
 mod runtime;
 pub mod seed;
 mod snapshot;
