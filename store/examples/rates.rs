@@ -1,11 +1,16 @@
 //! Measures the rates that matter: `cargo run --release -p orbit-store --example rates [directory]`.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
+use orbit_core::grid::{Change, Content, Metered};
+use orbit_core::ids::NodeId;
+use orbit_core::wire::pulse::Metering;
 use orbit_core::{Chunk, FileIdentity, Timestamp};
 use orbit_store::{
-    CachedManifest, Checkpoint, JobsDb, NewPlan, NewStep, PlanId, StepState, StoreError, Universe,
+    CachedManifest, Checkpoint, DirectoryDisk, JobsBatch, JobsDb, LogEntry, LogPosition, Mark, NewPlan,
+    NewStep, NucleusStore, PlanId, RaftLog, StepState, StoreError, Universe,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const STEPS: u64 = 1_000_000;
@@ -20,6 +25,8 @@ fn main() -> Result<(), StoreError> {
     checkpoints(&directory.join("jobs.db"))?;
     universe(&directory.join("universe_v3.db"))?;
     universe_lists(&directory.join("lists.db"))?;
+    log(&directory.join("raft"))?;
+    group(&directory.join("nucleus"))?;
     drop(std::fs::remove_dir_all(&directory));
     Ok(())
 }
@@ -189,4 +196,87 @@ fn universe_lists(path: &Path) -> Result<(), StoreError> {
     timed("universe: chunks read of one list", 800_000, || universe.chunks(&identity(99), 2))?;
     println!("universe {} MB", universe.stats()?.file_bytes >> 20);
     universe.close()
+}
+
+/// Appends one by one, as one writer makes them, and in batches, as many do.
+fn log(path: &Path) -> Result<(), StoreError> {
+    let log = RaftLog::open(Arc::new(DirectoryDisk::open(path)?))?;
+    let mut next = 0;
+    let mut entries = |count: u64| -> Vec<LogEntry> {
+        let from = next;
+        next += count;
+        let entry =
+            |index| LogEntry { position: LogPosition { term: 1, index }, payload: vec![index as u8; 500] };
+        (from..next).map(entry).collect()
+    };
+    for (what, batch, times) in [("log: append 1 of 500 B", 1, 4000), ("log: append 64 of 500 B", 64, 1000)] {
+        let mut took = Vec::new();
+        for _ in 0..times {
+            let entries = entries(batch);
+            let start = Instant::now();
+            log.append(&entries)?;
+            took.push(start.elapsed());
+        }
+        report(what, batch * times, took.iter().sum());
+        took.sort_unstable();
+        let at = |permille: usize| took[took.len() * permille / 1000];
+        println!("    p50 {:.2?}, p99 {:.2?}, worst {:.2?}", at(500), at(990), at(999));
+    }
+    let last = next;
+    timed("log: read 100 at a time", last, || {
+        (0..last / 100).try_for_each(|n| log.read(n * 100..n * 100 + 100, usize::MAX).map(drop))
+    })?;
+    drop(log);
+    timed("log: open and verify", last, || RaftLog::open(Arc::new(DirectoryDisk::open(path)?)).map(drop))
+}
+
+/// Applies batches, and makes and installs a snapshot.
+fn group(path: &Path) -> Result<(), StoreError> {
+    const CONTENTS: u64 = 1_000_000;
+    let mark = |index| Mark { position: Some(LogPosition { term: 1, index }), membership: vec![1; 60] };
+    let mut store = NucleusStore::seed(&path.join("a"), &[], &[], &mark(0))?;
+    let metered = |n: u64| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&(n % 1000).to_le_bytes());
+        let counted = Metering { calls: n, ..Metering::default() };
+        Change::Metered(Metered { node: NodeId::from_bytes(id), total: counted, counted })
+    };
+    let mut index = 0;
+    for (what, batch, times) in [("group: apply 1 change", 1, 5000), ("group: apply 64 changes", 64, 1000)] {
+        timed(what, batch * times, || {
+            (0..times).try_for_each(|_| {
+                index += 1;
+                let changes: Vec<_> = (0..batch).map(|n| metered(index * batch + n)).collect();
+                store.commit_jobs(&JobsBatch { changes: &changes, ..JobsBatch::default() }, &mark(index))?;
+                store.commit_universe(&changes, &mark(index))
+            })
+        })?;
+    }
+    timed("group: apply contents, 10 000 at a time", CONTENTS, || {
+        (0..CONTENTS / 10_000).try_for_each(|part| {
+            index += 1;
+            let content = |n: u64| {
+                let mut root = [0; 32];
+                root[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+                Content { root: root.into(), bytes: 1 << 20, chunks: 16 }
+            };
+            let contents = (part * 10_000..(part + 1) * 10_000).map(content).collect();
+            let changes = [Change::Contents { holder: NodeId::from_bytes([1; 16]), contents }];
+            store.commit_jobs(&JobsBatch { changes: &changes, ..JobsBatch::default() }, &mark(index))?;
+            store.commit_universe(&changes, &mark(index))
+        })
+    })?;
+    timed("group: flush", 1, || store.flush())?;
+    let pinned = timed("group: pin", 1, || store.pin())?;
+    let snapshot = timed("group: write a snapshot", 1, || pinned.write_snapshot())?;
+    println!("    {} MB", snapshot.manifest().bytes / 1_000_000);
+    let mut learner = NucleusStore::seed(&path.join("b"), &[], &[], &Mark::default())?;
+    let file = timed("group: receive it", 1, || {
+        let mut receiver = learner.receive(snapshot.manifest())?;
+        for part in 0..snapshot.manifest().parts.len() as u32 {
+            receiver.put(part, &snapshot.read_part(part)?)?;
+        }
+        receiver.finish()
+    })?;
+    timed("group: install it", 1, || learner.install(&file))
 }

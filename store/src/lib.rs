@@ -5,20 +5,26 @@
 //! business, so those travel as opaque bytes. It does not hash content, walk file systems or decide what to do.
 //!
 //! ```text
-//!                 ┌ runs          what was started, how it ended        (newest 200)
-//!  JobsDb ────────┤ plans, steps  work in execution order, and its state
-//!  jobs.db        ├ checkpoints   staged large files: verified length and chunks
-//!                 └ grid, metering  on a Nucleus: members, tokens, certificates …; what stars did
+//! on every machine
+//!  JobsDb ────────┬ runs          what was started, how it ended        (newest 200)
+//!  jobs.db        ├ plans, steps  work in execution order, and its state
+//!                 └ checkpoints   staged large files: verified length and chunks
 //!
 //!  Universe ──────┬ files         (dev, ino, parameters) → identity, root
 //!  universe_v3.db └ chunks        … → chunk list in parts
+//!
+//! on members of the nucleus group, in nucleus/
+//!  RaftLog ───────── raft/        entries and vote, durable before anybody hears of them
+//!  NucleusStore ──┬─ gen-N/jobs.db         members, tokens, certificates …, contents, requests, counters
+//!                 ├─ gen-N/universe_v3.db  which chunk lies on which star (NucleusUniverse)
+//!                 └─ snapshots/, incoming/ both, as of one entry of the log
 //! ```
 //!
-//! Reading order: [`StoreError`], then `jobs.rs` (opening) with `jobs/` (one file a subject), then `universe.rs`
-//! with `universe/`.
+//! Reading order: [`StoreError`], then `sqlite.rs` (opening) and `jobs.rs` with `jobs/` (one file a subject), then
+//! `universe.rs` with `universe/`. Of the group: `raft_log.rs`, `nucleus_store.rs`, `nucleus_universe.rs`, each with a map.
 //!
-//! Every call blocks on the disk: run them on a thread of their own. A [`JobsDb`] belongs to one owner (`&mut` to
-//! write); a [`Universe`] may be shared.
+//! Every call blocks on the disk: run them on a thread of their own. A [`JobsDb`] and a [`NucleusStore`] belong to one
+//! owner (`&mut` to write); a [`Universe`], a [`NucleusUniverse`] and a [`RaftLog`] may be shared.
 //!
 //! # What is promised
 //! - Content of a file never panics: it is an error, or (in the universe, and for a checkpoint) a miss. One gap: redb
@@ -26,11 +32,11 @@
 //!   it whole and replaces it.
 //! - SQLite has no page checksums and redb checks its own only in a full check, so rows that are acted upon carry a
 //!   CRC-32 of their own. A flipped bit is found when the row is read.
-//! - A checkpoint is on the disk when [`JobsDb::put_checkpoint`] returns, and a change of the grid when
-//!   [`JobsDb::store_changes`] does. Everything else survives a killed
-//!   process; a power cut may take back the last transactions, never half of one.
+//! - A checkpoint is on the disk when [`JobsDb::put_checkpoint`] returns, and so is every change of the [`RaftLog`].
+//!   Everything else survives a killed process; a power cut may take back the last transactions, never half of one. In the
+//!   replicated databases that is no loss: the log holds them.
 //!
-//! # jobs.db, version 3
+//! # jobs.db, version 4
 //! `application_id` is `0x4F_52_42_4A` ("ORBJ"), the version is `user_version`; all tables are STRICT.
 //! A row's `crc` is CRC-32 (IEEE) over the named columns in order, each as its length (u64) and its bytes, integers
 //! as 8 bytes; everything little-endian. File times are an i64 of seconds and a u32 of nanoseconds.
@@ -43,16 +49,30 @@
 //! | `step_states` | plan, seq | state: 1 done, 2 failed; no row: pending | none |
 //! | `checkpoints` | destination_root, path | stage_name, identity (48 bytes), verified_len, chunk_count | all of them |
 //! | `checkpoint_parts` | checkpoint, first chunk | records: 36 bytes a chunk | checkpoint, first, records |
-//! | `grid` | kind, key | body: CBOR of [`Change`](orbit_core::grid::Change) | kind, key, body |
-//! | `metering` | node (16 bytes) | body: CBOR, an array of two [`Metering`](orbit_core::wire::pulse::Metering) | none: counters |
 //!
-//! Kinds of `grid`: 0 header, 1 authorities, 2 member (node id), 3 token (token id), 4 constellation (name),
-//! 5 revocation (serial), 6 older certificate that is still valid (serial). The two of `metering` are the total and what
-//! of the node's latest process is in it ([`MeteringRow`]).
+//! Version 3 had the tables `grid` and `metering` of a Nucleus without a group; where a grid is in them, they stay until it
+//! is taken over ([`take_over_grid`]).
 //!
 //! A file identity is `0` dev u64, `8` ino u64, `16` size u64, `24` mtime, `36` ctime; 48 bytes.
 //!
-//! # universe_v3.db, version 3
+//! # The replicated jobs.db, version 1
+//! As above, but `application_id` is `0x4F_52_42_4E` ("ORBN"); u64 are stored as the i64 of the same bits.
+//!
+//! | table | key | columns | `crc` over |
+//! |---|---|---|---|
+//! | `grid` | kind, key | body: CBOR of [`Change`](orbit_core::grid::Change) | kind, key, body |
+//! | `metering` | node (16 bytes) | body: CBOR, an array of two [`Metering`](orbit_core::wire::pulse::Metering) | node, body |
+//! | `contents` | holder (16 bytes), root (32 bytes) | bytes, chunks | all of them |
+//! | `requests` | id (16 bytes) | entry: index in the log; body: CBOR of what came of it | all of them |
+//! | `applied` | 0, the only row | term?, entry?: position of the last entry applied; membership: CBOR | term and entry together, membership |
+//!
+//! Kinds of `grid`: 0 header, 1 authorities, 2 member (node id), 3 token (token id), 4 constellation (name),
+//! 5 revocation (serial), 6 older certificate that is still valid (serial), 7 sealed key of an authority (pin). The two of
+//! `metering` are the total and what of the node's latest process is in it. What came of a request is an `Ok` with a list
+//! of byte strings, each the CBOR of a [`Change`](orbit_core::grid::Change), or an `Err` with the
+//! [`Refusal`](orbit_core::grid::Refusal).
+//!
+//! # The local universe_v3.db, version 3
 //! Keys are big-endian, so that they sort by number; values little-endian.
 //!
 //! | table | key | value |
@@ -77,7 +97,7 @@
 //!
 //! # Migration rule
 //! A layout change gets a new version and one entry in the table of migrations (`jobs/schema.rs`,
-//! `universe/schema.rs`); published entries are never edited. Opening an older file runs the entries it lacks in
+//! `nucleus_store/jobs.rs`, `universe/schema.rs`); published entries are never edited. Opening an older file runs the entries it lacks in
 //! one transaction; a newer file is refused and left alone. `jobs.db` is always carried over; the universe is a
 //! cache, so its migrations may simply forget.
 

@@ -221,9 +221,15 @@ impl NucleusStore {
         Ok(PinnedStore::new(jobs, universe, self.applied().clone(), Shelf::of(&self.directory)))
     }
 
-    /// The newest snapshot that is complete.
+    /// The newest complete snapshot of what was applied here: never one that is only received.
     pub fn newest_snapshot(&self) -> Result<Option<SnapshotFile>, StoreError> {
-        Shelf::of(&self.directory).newest()
+        Shelf::of(&self.directory).newest(|mark| !mark.is_after(self.applied()))
+    }
+
+    /// The newest complete snapshot that is ahead of what was applied: it was received, but a crash came before it was
+    /// [installed](Self::install). The log may have been purged up to it already.
+    pub fn pending_snapshot(&self) -> Result<Option<SnapshotFile>, StoreError> {
+        Shelf::of(&self.directory).newest(|mark| mark.is_after(self.applied()))
     }
 
     /// The snapshot of this manifest, if it is complete.

@@ -94,10 +94,11 @@ impl Shelf {
         Ok(file)
     }
 
-    /// The newest that is whole.
-    pub fn newest(&self) -> Result<Option<SnapshotFile>, StoreError> {
+    /// The newest that is whole, of those whose mark is wanted.
+    pub fn newest(&self, is_wanted: impl Fn(&Mark) -> bool) -> Result<Option<SnapshotFile>, StoreError> {
         for (_, path) in self.all()? {
             match SnapshotFile::open(&path) {
+                Ok(file) if !is_wanted(&file.manifest().mark) => {}
                 Err(error @ StoreError::Corrupt { .. }) => {
                     tracing::warn!(%error, "passed over a damaged snapshot");
                 }

@@ -54,7 +54,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     sqlite(&path, "PRAGMA user_version = 99; PRAGMA journal_mode = DELETE;");
     let before = fs::read(&path).expect("read");
     let error = JobsDb::open(&path).expect_err("newer");
-    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::NewerVersion { found: 99, known: 4, .. }), "{error:?}");
     assert_eq!(fs::read(&path).expect("read"), before);
 }
 

@@ -23,35 +23,41 @@ fn child() {
     let result = match role.to_str() {
         Some("jobs") => write_jobs(directory),
         Some("universe") => write_universe(directory),
+        Some("install") => crate::killed_group::install(directory),
+        Some("apply") => crate::killed_group::apply(directory),
         Some("nucleus universe") => write_nucleus_universe(directory),
         _ => hold(directory),
     };
     result.expect("the child writes until it is killed");
 }
 
-fn start(directory: &Path, role: &str) -> Child {
-    let program = std::env::current_exe().expect("this test");
-    Command::new(program)
+pub fn start(directory: &Path, role: &str) -> Child {
+    as_child(Command::new("env"), directory, role).spawn().expect("started")
+}
+
+/// This test as a child with a role, started by `command`, which runs what is behind its arguments.
+pub fn as_child(mut command: Command, directory: &Path, role: &str) -> Command {
+    command
+        .arg(std::env::current_exe().expect("this test"))
         .args(["--exact", "killed::child", "--nocapture"])
         .env(DIRECTORY, directory)
         .env(ROLE, role)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("started")
+        .stdout(Stdio::null());
+    command
 }
 
-fn acknowledge(directory: &Path, count: u64) {
+pub fn acknowledge(directory: &Path, count: u64) {
     // Renamed into place, so that a kill leaves the old number or the new one.
     let draft = directory.join("draft");
     fs::write(&draft, count.to_string()).expect("written");
     fs::rename(draft, directory.join("acknowledged")).expect("renamed");
 }
 
-fn acknowledged(directory: &Path) -> u64 {
+pub fn acknowledged(directory: &Path) -> u64 {
     fs::read_to_string(directory.join("acknowledged")).map_or(0, |text| text.parse().expect("a number"))
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not in 30 s");
@@ -59,7 +65,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-fn kill(mut child: Child) {
+pub fn kill(mut child: Child) {
     child.kill().expect("killed");
     child.wait().expect("reaped");
 }

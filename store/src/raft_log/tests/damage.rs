@@ -2,6 +2,7 @@
 
 use super::{FakeDisk, State, filled, open};
 use crate::error::{Damage, StoreError};
+use crate::raft_log::record::{segment_first, segment_name};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ fn every_file_cut_short_or_missing() {
     let files = disk.dump();
     for (name, bytes) in &files {
         // A file system does not shorten what was synced, so nothing tells how much the last segment held.
-        let is_last = files.keys().rfind(|name| name.ends_with(".log")) == Some(name);
+        let is_last = files.keys().rfind(|name| segment_first(name).is_some()) == Some(name);
         let may_lack = if is_last { whole.entries.len() } else { 0 };
         for len in 0..bytes.len() {
             let mut files = files.clone();
@@ -64,7 +65,7 @@ fn every_file_cut_short_or_missing() {
             opens_or_refuses(files, &whole, may_lack, &format!("{name} cut to {len}"));
         }
     }
-    let segments: Vec<_> = files.keys().filter(|name| name.ends_with(".log")).collect();
+    let segments: Vec<_> = files.keys().filter(|name| segment_first(name).is_some()).collect();
     assert!(segments.len() > 1, "{segments:?}");
     for name in &segments[..segments.len() - 1] {
         let mut files = files.clone();
@@ -77,7 +78,7 @@ fn every_file_cut_short_or_missing() {
 fn a_segment_under_another_name_is_refused() {
     let (disk, whole) = filled();
     let files = disk.dump();
-    let segments: Vec<_> = files.keys().filter(|name| name.ends_with(".log")).cloned().collect();
+    let segments: Vec<_> = files.keys().filter(|name| segment_first(name).is_some()).cloned().collect();
     for from in &segments {
         for to in &segments {
             if from != to && *to != segments[segments.len() - 1] {
@@ -106,7 +107,7 @@ fn foreign_files_are_left_alone() {
 fn the_text_says_what_to_do() {
     let (disk, _) = filled();
     let mut files = disk.dump();
-    let name = files.keys().find(|name| name.ends_with(".log")).expect("a segment").clone();
+    let name = files.keys().find(|name| segment_first(name).is_some()).expect("a segment").clone();
     files.entry(name.clone()).and_modify(|bytes| bytes[70] ^= 1);
     let error = open(&Arc::new(FakeDisk::with(files))).expect_err("damaged");
     let text = error.to_string();
@@ -120,12 +121,12 @@ proptest! {
     ) {
         let (disk, _) = filled();
         let mut files = disk.dump();
-        let name = crate::raft_log::record::segment_name(first);
+        let name = segment_name(first);
         // Noise behind a sound beginning.
         let mut noisy = files.values().next().cloned().unwrap_or_default();
         noisy.truncate(keep);
         noisy.extend_from_slice(&bytes);
-        files.retain(|name, _| !name.ends_with(".log"));
+        files.retain(|name, _| segment_first(name).is_none());
         files.remove("purged");
         files.insert(name, noisy);
         let _ = open(&Arc::new(FakeDisk::with(files)));
