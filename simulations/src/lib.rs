@@ -20,6 +20,7 @@
 
 pub mod disk;
 pub mod driver;
+pub mod group;
 pub mod invariants;
 pub mod machine;
 pub mod plant;
