@@ -28,6 +28,7 @@ use orbit_consensus::{Group, GroupConfig, Office, Standing};
 use orbit_core::grid::{DiskClass, Metered, Role};
 use orbit_core::ids::NodeId;
 use orbit_mesh::key::random;
+use orbit_store::CurrentUniverse;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Seat {
     /// Seals the authority's key.
     pub seal: SealKey,
     pub(crate) ended: CancellationToken,
+    /// The chunks of what the stars hold, as this node has them.
+    pub(crate) universe: CurrentUniverse,
     transport: Arc<MeshTransport>,
     /// `nucleus/`
     directory: PathBuf,
@@ -201,6 +204,7 @@ async fn start(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
         group,
         seal: opened.seal,
         ended: node.stop.child_token(),
+        universe: opened.universe,
         transport,
         directory: node.home.nucleus(),
     };
@@ -246,7 +250,7 @@ async fn give_up(node: &Arc<Node>, epoch: u32) {
     );
     end(&seat).await;
     let home = node.home.clone();
-    if let Err(error) = files::blocking(move || files::put_aside(&home, ours)).await {
+    if let Err(error) = files::blocking(move || files::put_aside(&home)).await {
         tracing::error!(error = chain(&error), "cannot put the records of the old group aside");
     }
     let raised = node.change_membership(|membership| {

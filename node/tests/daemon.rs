@@ -1,175 +1,20 @@
 //! Daemons in one process: what takes months with real certificates, and what a second process would only make slower.
 #![cfg(target_os = "linux")]
 
+mod fixture;
+
+use fixture::{
+    DAYS, Daemon, LOOPBACK, enter, founded, joined, node, refusal, status, token, wait, wait_ready,
+};
 use orbit_node::api::client::{ApiClient, ClientError};
 use orbit_node::api::types::{
-    AuthorityView, ErrorCode, NodePatch, NodeState, NodeView, ReachView, StatusView, ThisNode, TokenCreated,
-    TokenRequest, TokenView,
+    AuthorityView, ErrorCode, NodePatch, NodeState, NodeView, ReachView, StatusView, ThisNode, TokenView,
 };
-use orbit_node::daemon::{
-    DaemonError, InitOptions, JoinOptions, Joined, RunOptions, forget, init, join, run_with,
-};
-use std::path::{Path, PathBuf};
+use orbit_node::daemon::{DaemonError, InitOptions, forget, init, run_with};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-
-const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
-
-/// The flag that stops it, its thread, and what it said when it was ready.
-type Running = (Arc<AtomicBool>, JoinHandle<Result<(), DaemonError>>, ThisNode);
-
-/// A data directory and, while it runs, its daemon.
-struct Daemon {
-    place: PathBuf,
-    options: RunOptions,
-    running: Option<Running>,
-}
-
-impl Daemon {
-    fn new(place: &Path, lifetime: Duration) -> Self {
-        let options = RunOptions {
-            certificate_lifetime_ms: lifetime.as_millis() as i64,
-            pulse_interval: Duration::from_millis(200),
-            snapshot_every: None,
-        };
-        Self { place: place.to_owned(), options, running: None }
-    }
-
-    fn start(&mut self) -> &ThisNode {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ready, told) = channel();
-        let (place, options, flag) = (self.place.clone(), self.options, Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            run_with(&place, options, &flag, &mut |this| {
-                let _ = ready.send(this.clone());
-            })
-        });
-        let this = told.recv_timeout(Duration::from_secs(10)).expect("the daemon gets ready");
-        &self.running.insert((stop, thread, this)).2
-    }
-
-    fn stop(&mut self) {
-        if let Some((stop, thread, _)) = self.running.take() {
-            stop.store(true, Ordering::Relaxed);
-            thread.join().expect("the daemon does not panic").expect("the daemon ends well");
-        }
-    }
-
-    /// How it ended, which it does by itself.
-    fn ended(&mut self) -> Result<(), DaemonError> {
-        let (_, thread, _) = self.running.take().expect("it was started");
-        wait("the daemon's end", || thread.is_finished().then_some(()));
-        thread.join().expect("the daemon does not panic")
-    }
-
-    fn client(&self) -> ApiClient {
-        ApiClient::connect(&self.place).expect("the daemon answers")
-    }
-
-    fn address(&self) -> String {
-        self.running.as_ref().expect("it runs").2.addresses[0].clone()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some((stop, thread, _)) = self.running.take() {
-            stop.store(true, Ordering::Relaxed);
-            let _ = thread.join();
-        }
-    }
-}
-
-fn founded(place: &Path, lifetime: Duration) -> Daemon {
-    let options = InitOptions {
-        name: Some("nas1".into()),
-        listen: vec![LOOPBACK.into()],
-        no_mdns: true,
-        ..InitOptions::default()
-    };
-    init(&place.join("nas1"), &options).expect("founds a grid");
-    let mut daemon = Daemon::new(&place.join("nas1"), lifetime);
-    daemon.start();
-    daemon
-}
-
-fn token(daemon: &Daemon, uses: u32) -> String {
-    let wish = TokenRequest { ttl_s: 60, uses, role: "star".into() };
-    daemon.client().post::<TokenCreated>("/v1/tokens", &wish).expect("makes a token").token
-}
-
-fn enter(place: &Path, name: &str, token: &str, via: &str) -> Result<Joined, DaemonError> {
-    let options = JoinOptions {
-        token: token.to_owned(),
-        via: Some(via.to_owned()),
-        name: Some(name.to_owned()),
-        no_files: true,
-        listen: vec![LOOPBACK.into()],
-        no_mdns: true,
-        ..JoinOptions::default()
-    };
-    join(&place.join(name), &options)
-}
-
-fn joined(place: &Path, name: &str, nucleus: &Daemon, lifetime: Duration) -> Daemon {
-    enter(place, name, &token(nucleus, 1), &nucleus.address()).expect("joins");
-    let mut daemon = Daemon::new(&place.join(name), lifetime);
-    daemon.start();
-    daemon
-}
-
-/// Waits until `look` finds something.
-fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-}
-
-/// Waits until a node answers for the grid: a star that hears from the Nucleus. The Nucleus hears from the star a moment
-/// sooner.
-fn status(asked: &Daemon) -> StatusView {
-    let mut last = None;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < deadline {
-        match asked.client().get("/v1/status") {
-            Ok(status) => return status,
-            Err(error) => last = Some(error),
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    panic!(
-        "no answer came; the last error was {last:?}, the node says {:?}",
-        asked.client().get::<ThisNode>("/v1/node")
-    );
-}
-
-fn node(asked: &Daemon, name: &str) -> Option<NodeView> {
-    asked.client().get::<NodeView>(&format!("/v1/nodes/{name}")).ok()
-}
-
-fn wait_ready(asked: &Daemon, name: &str) -> NodeView {
-    wait(&format!("{name} being ready"), || {
-        node(asked, name)
-            .filter(|node| node.state == NodeState::Ready && (node.is_nucleus || node.link.is_some()))
-    })
-}
-
-fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (ErrorCode, String) {
-    match result.expect_err("it is refused") {
-        ClientError::Api(error) => (error.code, error.message),
-        other => panic!("not an answer of the API: {other:?}"),
-    }
-}
-
-const DAYS: Duration = Duration::from_hours(90 * 24);
 
 #[test]
 fn every_node_answers_for_the_grid() {

@@ -9,7 +9,7 @@ use crate::standalone::state::now_ms;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use orbit_core::grid::refusal::CertificateFault;
-use orbit_core::grid::{Profile, Refusal};
+use orbit_core::grid::{Fence, Profile, Refusal};
 use orbit_core::wire::join::{JoinReply, JoinRequest};
 use orbit_core::wire::pulse::{PULSE_BYTES_MAX, Pulse, PulseReply, Update};
 use orbit_core::wire::{decode, encode};
@@ -118,6 +118,14 @@ enum LinkError {
     /// The certificate had expired; now there is a new one to try with.
     #[error("a new certificate was issued; connecting with it")]
     Renewed,
+    /// Another Nucleus has taken over; where it is will be known soon.
+    #[error("a Nucleus of {theirs} answered, but {ours} has begun")]
+    Replaced {
+        /// What it said.
+        theirs: Fence,
+        /// What this node has seen.
+        ours: Fence,
+    },
     /// The Nucleus was reached, and then not.
     #[error("the link to the Nucleus broke")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -163,6 +171,7 @@ async fn find(node: &Node) -> Result<PeerLink, LinkError> {
 /// Meets all that may be the Nucleus at the same time: while it changes, some of them are dead. One that is not it says
 /// which one is.
 async fn among_known(node: &Node, tried: &mut Tried) -> Result<Option<PeerLink>, LinkError> {
+    let mut refusal = None;
     let mut met: BTreeSet<PeerId> = BTreeSet::from([node.mesh.peer_id()]);
     let mut meetings = FuturesUnordered::new();
     for (peer, addresses) in known(node) {
@@ -180,7 +189,7 @@ async fn among_known(node: &Node, tried: &mut Tried) -> Result<Option<PeerLink>,
                 None => continue,
             },
         };
-        let Some((peer, outcome)) = meeting else { return Ok(None) };
+        let Some((peer, outcome)) = meeting else { return refusal.map_or(Ok(None), Err) };
         if let Some(link) = connected(node) {
             return Ok(Some(link));
         }
@@ -193,11 +202,12 @@ async fn among_known(node: &Node, tried: &mut Tried) -> Result<Option<PeerLink>,
                     }
                 }
             }
-            // Others may take this node: what one says counts when there is no other.
-            Err(ConnectError::Refused { refusal, .. })
-                if may_be_nucleus(node, peer) && meetings.is_empty() =>
-            {
-                return Err(refused(node, peer, refusal).await);
+            // Others may take this node: what one says counts when no other does.
+            Err(ConnectError::Refused { refusal: why, .. }) if may_be_nucleus(node, peer) => {
+                match refused(node, peer, why).await {
+                    LinkError::Renewed => return Err(LinkError::Renewed),
+                    error => refusal = Some(error),
+                }
             }
             Err(error) => tried.last = Some(error),
         }
@@ -436,8 +446,7 @@ async fn read_reply(incoming: &mut ReadHalf<MeshStream>) -> Result<PulseReply, L
 
 async fn take_in(node: &Node, nucleus: PeerId, talk: &mut Talk, reply: PulseReply) -> Result<(), LinkError> {
     if reply.fence < node.fence() {
-        let (theirs, ours) = (reply.fence.term, node.fence().term);
-        return Err(LinkError::Refused(Refusal::OldTerm { node: node.standing().name, theirs, ours }));
+        return Err(LinkError::Replaced { theirs: reply.fence, ours: node.fence() });
     }
     if reply.seq.is_some()
         && let Some(sent_at) = talk.sent_at.take()
@@ -466,7 +475,7 @@ async fn take_in(node: &Node, nucleus: PeerId, talk: &mut Talk, reply: PulseRepl
     Ok(())
 }
 
-async fn apply(node: &Node, update: Update, fence: orbit_core::grid::Fence) -> Result<(), DaemonError> {
+async fn apply(node: &Node, update: Update, fence: Fence) -> Result<(), DaemonError> {
     node.note(|standing| {
         standing.name = update.name;
         standing.is_draining = update.is_draining;

@@ -12,13 +12,16 @@
 use crate::daemon::DaemonError;
 use crate::daemon::data_dir::DataDir;
 use crate::daemon::seal::{AUTHORITY, SealKey};
+use crate::standalone::state::now_ms;
 use orbit_consensus::{Databases, seed};
 use orbit_core::grid::{Change, GridState, Metered};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::bytes::Octets;
 use orbit_mesh::key::file;
 use orbit_mesh::pki::AuthorityCertificate;
-use orbit_store::{DirectoryDisk, JobsDb, LogPosition, RaftLog};
+use orbit_store::{
+    CurrentUniverse, DirectoryDisk, LogPosition, NucleusStore, RaftLog, forget_taken_over, take_over_grid,
+};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -26,10 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a member starts with.
-pub(super) struct Opened {
-    pub(super) log: RaftLog,
-    pub(super) databases: Box<dyn Databases>,
-    pub(super) seal: SealKey,
+pub(crate) struct Opened {
+    pub(crate) log: RaftLog,
+    pub(crate) databases: Box<dyn Databases>,
+    pub(crate) universe: CurrentUniverse,
+    pub(crate) seal: SealKey,
 }
 
 /// Where the seal key lies.
@@ -56,14 +60,15 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// Opens what is there; a learner begins with nothing.
-pub(super) fn open(home: &DataDir) -> Result<Opened, DaemonError> {
+pub(crate) fn open(home: &DataDir) -> Result<Opened, DaemonError> {
     let seal = SealKey::load(&seal_key(home))?;
     let log = open_log(home)?;
     let store = match NucleusStore::open(&home.nucleus())? {
         Some(store) => store,
         None => NucleusStore::seed(&home.nucleus(), &[], &[], &orbit_store::Mark::default())?,
     };
-    Ok(Opened { log, databases: Box::new(store), seal })
+    let universe = store.universe();
+    Ok(Opened { log, databases: Box::new(store), universe, seal })
 }
 
 /// The log, of a member that does not run.
@@ -114,8 +119,8 @@ pub(crate) fn peek(home: &DataDir) -> Result<Option<GridState>, DaemonError> {
     if !are_there(home) {
         return Ok(None);
     }
-    let Some(mut store) = NucleusStore::open(&home.nucleus())? else { return Ok(None) };
-    let state = Databases::load(&mut store)?.state;
+    let Some(store) = NucleusStore::open(&home.nucleus())? else { return Ok(None) };
+    let state = store.load()?.state;
     Ok(state.header().is_some().then_some(state))
 }
 
@@ -164,14 +169,14 @@ pub(crate) fn take_over(home: &DataDir, own: NodeId) -> Result<bool, DaemonError
     if !home.jobs_db().exists() {
         return Ok(false);
     }
-    let mut jobs = JobsDb::open(&home.jobs_db())?;
-    let state = jobs.load_grid()?;
-    if state.header().is_none() || state.node(own).is_none() {
+    let Some((mut records, counters)) = take_over_grid(&home.jobs_db())? else { return Ok(false) };
+    let mut state = GridState::default();
+    records.iter().cloned().for_each(|change| state.absorb(change));
+    if state.node(own).is_none() {
         return Ok(false);
     }
     if !are_there(home) || NucleusStore::open(&home.nucleus())?.is_none() {
         let seal = new_seal_key(home)?;
-        let mut records = state.records();
         for anchor in state.anchors() {
             let pin = AuthorityCertificate::parse(&anchor.der)?.pin();
             match file::read(&old_key(home, &pin)) {
@@ -181,18 +186,13 @@ pub(crate) fn take_over(home: &DataDir, own: NodeId) -> Result<bool, DaemonError
                 Err(_) => {}
             }
         }
-        let counters = jobs.all_metering()?.into_iter();
-        records.extend(
-            counters.map(|row| {
-                Change::Metered(Metered { node: row.node, total: row.total, counted: row.counted })
-            }),
-        );
+        records.extend(counters.into_iter().map(Change::Metered));
         found(home, own, &records)?;
     }
     for anchor in state.anchors() {
         remove(&old_key(home, &AuthorityCertificate::parse(&anchor.der)?.pin()))?;
     }
-    jobs.forget_grid()?;
+    forget_taken_over(&home.jobs_db())?;
     Ok(true)
 }
 
@@ -202,14 +202,9 @@ fn old_key(home: &DataDir, pin: &[u8; 32]) -> PathBuf {
     home.nucleus().join(format!("authority-{}.key", &pin[..16]))
 }
 
-/// Puts the files of a group that was given up aside, under another name. Those of an earlier one of that name go.
-pub(super) fn put_aside(home: &DataDir, epoch: u32) -> Result<(), DaemonError> {
-    let aside = home.path().join(format!("nucleus-of-epoch-{epoch}"));
-    match std::fs::remove_dir_all(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(DaemonError::file("remove", aside)(error));
-        }
-        _ => {}
-    }
-    std::fs::rename(home.nucleus(), &aside).map_err(DaemonError::file("rename", home.nucleus()))
+/// Puts the files of a group that was given up aside, under a name that is free.
+pub(super) fn put_aside(home: &DataDir) -> Result<(), DaemonError> {
+    let aside = home.aside("given-up", now_ms());
+    std::fs::rename(home.nucleus(), &aside).map_err(DaemonError::file("rename", home.nucleus()))?;
+    home.flush()
 }
