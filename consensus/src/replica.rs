@@ -3,15 +3,9 @@
 use crate::databases::{Batch, Databases, Incoming, Loaded, Pinned, Snapshot};
 use orbit_core::grid::Change;
 use orbit_store::{
-    JobsBatch, LogPosition, Mark, NucleusStore, PinnedStore, SnapshotFile, SnapshotManifest,
-    SnapshotReceiver, StoreError,
+    JobsBatch, Mark, NucleusStore, PinnedStore, SnapshotFile, SnapshotManifest, SnapshotReceiver, StoreError,
 };
 use std::sync::Arc;
-
-/// What both databases have applied.
-fn applied(store: &NucleusStore) -> Option<LogPosition> {
-    store.jobs_mark().position.min(store.universe_mark().position)
-}
 
 impl Databases for NucleusStore {
     fn jobs_mark(&self) -> Result<Mark, StoreError> {
@@ -46,14 +40,11 @@ impl Databases for NucleusStore {
     }
 
     fn newest_snapshot(&self) -> Result<Option<Arc<dyn Snapshot>>, StoreError> {
-        let newest = Self::newest_snapshot(self)?;
-        let newest = newest.filter(|file| file.manifest().mark.position <= applied(self));
-        Ok(newest.map(|file| Arc::new(file) as Arc<dyn Snapshot>))
+        Ok(Self::newest_snapshot(self)?.map(|file| Arc::new(file) as Arc<dyn Snapshot>))
     }
 
     fn pending_snapshot(&self) -> Result<Option<SnapshotManifest>, StoreError> {
-        let newest = Self::newest_snapshot(self)?.map(|file| file.manifest().clone());
-        Ok(newest.filter(|manifest| manifest.mark.position > applied(self)))
+        Ok(Self::pending_snapshot(self)?.map(|file| file.manifest().clone()))
     }
 
     fn receive(&mut self, manifest: &SnapshotManifest) -> Result<Box<dyn Incoming>, StoreError> {
