@@ -28,6 +28,11 @@ fn decode_as_anything(bytes: &[u8]) {
     let _ = decode::<control::ControlReply>(bytes);
     let _ = decode::<pulse::Pulse>(bytes);
     let _ = decode::<pulse::PulseReply>(bytes);
+    let _ = decode::<raft::RaftHello>(bytes);
+    let _ = decode::<raft::RaftWelcome>(bytes);
+    let _ = decode::<raft::SealKey>(bytes);
+    let _ = raft::RaftFrame::decode(bytes.to_vec());
+    let _ = crate::grid::Envelope::decode(bytes);
     let _ = decode::<system::Opening>(bytes);
     let _ = decode::<system::Call>(bytes);
     let _ = decode::<system::Reply>(bytes);
@@ -43,6 +48,9 @@ fn encoded(message: &Message) -> Vec<u8> {
         Message::ControlReply(message) => encode(message),
         Message::Pulse(message) => encode(message),
         Message::PulseReply(message) => encode(message),
+        Message::RaftHello(message) => encode(message),
+        Message::RaftWelcome(message) => encode(message),
+        Message::SealKey(message) => encode(message),
         Message::Opening(message) => encode(message),
         Message::Call(message) => encode(message),
         Message::Reply(message) => encode(message),
@@ -82,7 +90,30 @@ fn frames_are_bounded() {
     assert!(matches!(codec::frame_len([0xff; 4], MESSAGE_BYTES_MAX), Err(WireError::TooLarge { .. })));
 }
 
+#[test]
+fn raft_frames_are_bounded_and_show_no_key() {
+    let frame = |len| raft::RaftFrame { id: 7, kind: raft::RaftFrameKind::Call, body: vec![1; len] };
+    let largest = frame(raft::RAFT_BODY_BYTES_MAX).encode().expect("as large as may be");
+    let head = *largest.first_chunk().expect("a head");
+    assert_eq!(codec::frame_len(head, raft::RAFT_FRAME_BYTES_MAX).expect("allowed"), largest.len() - 4);
+    assert!(matches!(frame(raft::RAFT_BODY_BYTES_MAX + 1).encode(), Err(WireError::TooLarge { .. })));
+    let unknown_kind = [0, 0, 0, 0, 0, 0, 0, 0, 9];
+    assert!(matches!(raft::RaftFrame::decode(unknown_kind.to_vec()), Err(WireError::Item { byte: 9 })));
+    assert!(matches!(raft::RaftFrame::decode(unknown_kind[..8].to_vec()), Err(WireError::CutOff)));
+    let key = raft::SealKey { key: [201; 32] };
+    assert!(!format!("{key:?} {:?}", raft::RaftFrame { body: key.key.to_vec(), ..frame(0) }).contains("201"));
+}
+
 proptest! {
+    #[test]
+    fn every_raft_frame_comes_back(frame in messages::raft_frames()) {
+        let bytes = frame.encode().expect("small");
+        let (head, rest) = bytes.split_first_chunk().expect("a head");
+        prop_assert_eq!(codec::frame_len(*head, raft::RAFT_FRAME_BYTES_MAX).expect("small"), rest.len());
+        let back = raft::RaftFrame::decode(rest.to_vec()).expect("it was encoded");
+        prop_assert_eq!(back, frame);
+    }
+
     #[test]
     fn every_message_comes_back(message in messages::any_message()) {
         match &message {
@@ -92,6 +123,9 @@ proptest! {
             Message::ControlReply(message) => comes_back(message),
             Message::Pulse(message) => comes_back(message),
             Message::PulseReply(message) => comes_back(message),
+            Message::RaftHello(message) => comes_back(message),
+            Message::RaftWelcome(message) => comes_back(message),
+            Message::SealKey(message) => comes_back(message),
             Message::Opening(message) => comes_back(message),
             Message::Call(message) => comes_back(message),
             Message::Reply(message) => comes_back(message),

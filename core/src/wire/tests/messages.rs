@@ -3,13 +3,14 @@
 use crate::byte_range::ByteRange;
 use crate::entry::{Attributes, EntryKind, Metadata, Timestamp};
 use crate::grid::refusal::CertificateFault;
-use crate::grid::{Fence, Profile, Refusal};
+use crate::grid::{Content, DiskClass, Fence, Profile, Refusal};
 use crate::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
 use crate::wire::bytes::Octets;
 use crate::wire::control::{ControlReply, ControlRequest};
 use crate::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest, NucleusAddress};
 use crate::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
-use crate::wire::system::{Call, Opened, Opening, Reply, WireFault, WireSystemError};
+use crate::wire::raft::{Lane, RaftFrame, RaftFrameKind, RaftHello, RaftWelcome, SealKey};
+use crate::wire::system::{Call, ContentsPage, Opened, Opening, Reply, WireFault, WireSystemError};
 use crate::{Chunk, ContentHash};
 use proptest::collection::vec;
 use proptest::option;
@@ -23,6 +24,9 @@ pub(super) enum Message {
     ControlReply(ControlReply),
     Pulse(Pulse),
     PulseReply(PulseReply),
+    RaftHello(RaftHello),
+    RaftWelcome(RaftWelcome),
+    SealKey(SealKey),
     Opening(Opening),
     Call(Call),
     Reply(Reply),
@@ -36,6 +40,9 @@ pub(super) fn any_message() -> impl Strategy<Value = Message> {
         control_replies().prop_map(Message::ControlReply),
         pulses().prop_map(Message::Pulse),
         pulse_replies().prop_map(Message::PulseReply),
+        raft_hellos().prop_map(Message::RaftHello),
+        raft_welcomes().prop_map(Message::RaftWelcome),
+        any::<[u8; 32]>().prop_map(|key| Message::SealKey(SealKey { key })),
         (fences(), bytes(), any::<bool>()).prop_map(|(fence, path, browse)| Message::Opening(Opening {
             fence,
             path,
@@ -81,6 +88,10 @@ fn refusals() -> impl Strategy<Value = Refusal> {
         (ids, any::<i64>()).prop_map(|(token, ago_ms)| Refusal::TokenExpired { token, ago_ms }),
         faults.prop_map(|reason| Refusal::Certificate { reason }),
         Just(Refusal::OtherGrid),
+        any::<(u32, u32)>().prop_map(|(theirs, ours)| Refusal::OtherEpoch { theirs, ours }),
+        (any::<(u32, u32, u32)>(), vec(texts(), 0..3)).prop_map(|((voters, needed, heard), silent)| {
+            Refusal::NoQuorum { voters, needed, heard, silent }
+        }),
         (texts(), option::of(texts())).prop_map(|(name, nearest)| Refusal::UnknownNode { name, nearest }),
         (texts(), texts(), vec(texts(), 0..3)).prop_map(|(node, path, allowed)| Refusal::OutsideJail {
             node,
@@ -159,12 +170,14 @@ fn control_replies() -> impl Strategy<Value = ControlReply> {
 }
 
 fn profiles() -> impl Strategy<Value = Profile> {
-    (texts(), texts(), vec(texts(), 0..3), vec(texts(), 0..3)).prop_map(
-        |(version, platform, allowed_paths, addresses)| Profile {
+    let disks = prop::sample::select(vec![DiskClass::Good, DiskClass::Slow, DiskClass::Unfit]);
+    (texts(), texts(), vec(texts(), 0..3), vec(texts(), 0..3), disks).prop_map(
+        |(version, platform, allowed_paths, addresses, disk)| Profile {
             version,
             platform,
             allowed_paths,
             addresses,
+            disk,
         },
     )
 }
@@ -218,6 +231,33 @@ fn pulse_replies() -> impl Strategy<Value = PulseReply> {
         .prop_map(|(seq, fence, now_ms, update)| PulseReply { seq, fence, now_ms, update })
 }
 
+fn raft_hellos() -> impl Strategy<Value = RaftHello> {
+    let lanes = prop_oneof![Just(Lane::Quick), Just(Lane::Bulk)];
+    (any::<u16>(), any::<[u8; 16]>(), any::<u32>(), node_ids(), lanes).prop_map(
+        |(version, grid, epoch, from, lane)| {
+            let grid = GridId::from_bytes(grid);
+            RaftHello { version, grid, epoch, from, lane }
+        },
+    )
+}
+
+fn raft_welcomes() -> impl Strategy<Value = RaftWelcome> {
+    prop_oneof![
+        any::<(u32, bool)>().prop_map(|(epoch, has_seal_key)| RaftWelcome::Welcome { epoch, has_seal_key }),
+        refusals().prop_map(RaftWelcome::Refused),
+    ]
+}
+
+pub(super) fn raft_frames() -> impl Strategy<Value = RaftFrame> {
+    let kinds = prop::sample::select(vec![
+        RaftFrameKind::Call,
+        RaftFrameKind::Answer,
+        RaftFrameKind::SealKey,
+        RaftFrameKind::SealKeyKept,
+    ]);
+    (any::<u64>(), kinds, bytes()).prop_map(|(id, kind, body)| RaftFrame { id, kind, body })
+}
+
 fn ranges() -> impl Strategy<Value = ByteRange> {
     (0..u64::MAX / 2, 0..u64::MAX / 2).prop_map(|(offset, len)| ByteRange::new(offset, len).expect("it fits"))
 }
@@ -243,6 +283,8 @@ fn calls() -> impl Strategy<Value = Call> {
         any::<(u64, u32)>().prop_map(|(offset, len)| Call::Read { offset, len }),
         any::<u64>().prop_map(|offset| Call::NextData { offset }),
         Just(Call::FileXattrs),
+        (any::<Option<u64>>(), bytes()).prop_map(|(unless, after)| Call::Contents { unless, after }),
+        vec(any::<[u8; 32]>(), 0..4).prop_map(|roots| Call::Manifests { roots }),
     ]
 }
 
@@ -301,5 +343,17 @@ fn replies() -> impl Strategy<Value = Reply> {
         chunks.prop_map(Reply::Chunks),
         xattrs.prop_map(Reply::Xattrs),
         option::of(ranges()).prop_map(Reply::Range),
+        contents_pages().prop_map(Reply::Contents),
+        hashes().prop_map(Reply::Manifest),
     ]
+}
+
+fn contents_pages() -> impl Strategy<Value = ContentsPage> {
+    let content = (hashes(), any::<u64>(), any::<u32>());
+    let contents = vec(content.prop_map(|(root, bytes, chunks)| Content { root, bytes, chunks }), 0..4);
+    (any::<u64>(), contents, bytes()).prop_map(|(state, contents, next)| ContentsPage {
+        state,
+        contents,
+        next,
+    })
 }
