@@ -1,19 +1,24 @@
 //! The API of a node: REST on a Unix socket in the data directory, and for other members over the mesh.
 //!
 //! ```text
-//!   CLI ──▶ orbit.sock ──▶ router ─┬─ /v1/node, /v1/leave: this node itself
+//!   CLI ──▶ orbit.sock ──▶ router ─┬─ /v1/node…, /v1/leave: this node itself
 //!                                  └─ all else ─┬─ this node is the Nucleus: answered
-//!                                               └─ else: passed on to the Nucleus as it came
+//!                                               ├─ else: passed on to the Nucleus as it came
+//!                                               └─ no Nucleus: questions from this node's own records, marked
 //!   other members ──▶ /orbit/api/1 streams ──▶ the Nucleus's router
 //! ```
 //!
 //! | method and path | body → answer |
 //! |---|---|
 //! | `GET /v1/node` | → [`ThisNode`](types::ThisNode) |
+//! | `GET /v1/node/recovery` | → [`RecoveryView`](types::RecoveryView) |
+//! | `POST /v1/node/recover` | [`RecoverRequest`](types::RecoverRequest) → [`Recovered`](crate::daemon::recover::Recovered) |
+//! | `POST /v1/backup`, `POST /v1/node/backup` | [`BackupRequest`](types::BackupRequest) → [the file](crate::daemon::backup::file) |
 //! | `POST /v1/leave` | → nothing; this node leaves the grid and its daemon ends |
 //! | `GET /v1/status` | → [`StatusView`](types::StatusView) |
+//! | `GET /v1/group` | → [`GroupView`](types::GroupView) |
 //! | `GET /v1/nodes`, `GET /v1/nodes/{node}` | → [`NodeView`](types::NodeView) |
-//! | `PATCH /v1/nodes/{node}` | [`NodePatch`](types::NodePatch) → [`NodeView`](types::NodeView) |
+//! | `PATCH /v1/nodes/{node}` | [`NodePatch`](types::NodePatch) → [`NodeChanged`](types::NodeChanged) |
 //! | `DELETE /v1/nodes/{node}` | → nothing |
 //! | `POST /v1/nodes/{node}/reach` | → [`ReachView`](types::ReachView) |
 //! | `GET /v1/nodes/{node}/system` | upgrade to `orbit-system/1`: [`orbit_core::wire::system`] |
@@ -23,15 +28,21 @@
 //! | `GET`, `POST /v1/authorities` | → [`AuthorityView`](types::AuthorityView) |
 //!
 //! A change may carry an id ([`REQUEST_HEADER`](request::REQUEST_HEADER)): the same id again is answered as the first time and
-//! does nothing more, at whichever Nucleus. While there is none, requests wait for a few seconds.
+//! does nothing more, at whichever Nucleus. While there is none, requests wait for a few seconds. An answer that no Nucleus
+//! confirms says of when it is ([`AS_OF_HEADER`](records::AS_OF_HEADER)).
 //!
 //! A node is named by its name or id. What fails is answered with an [`ApiError`](types::ApiError).
 
+mod backup;
 pub mod client;
 pub mod error;
 pub(crate) mod forward;
+pub(crate) mod last_known;
 pub(crate) mod local;
 pub(crate) mod nucleus;
+pub mod records;
 pub mod request;
 pub(crate) mod server;
+mod status;
 pub mod types;
+mod voting;

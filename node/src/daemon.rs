@@ -15,9 +15,11 @@
 //! Reading order: [`config`], [`data_dir`], [`found`](init), [`enter`](join), [`run`].
 
 mod allocator;
+pub mod backup;
 pub mod config;
 pub mod data_dir;
 mod enter;
+pub(crate) mod epoch;
 mod error;
 pub(crate) mod events;
 mod found;
@@ -25,7 +27,9 @@ pub(crate) mod load;
 mod lookup;
 mod nucleus_link;
 pub(crate) mod reach;
+pub mod recover;
 pub(crate) mod renewal;
+pub mod restore;
 mod run;
 pub mod seal;
 pub(crate) mod shared;

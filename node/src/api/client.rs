@@ -9,13 +9,19 @@ mod star;
 pub use error::ClientError;
 pub use star::StarStream;
 
+use super::error::{AGAIN_HEADER, Again};
+use super::records::AS_OF_HEADER;
+use super::request::REQUEST_HEADER;
 use super::types::ApiError;
 use crate::remote::StarLink;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use orbit_core::ids::RequestId;
+use orbit_mesh::key::random;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,13 +29,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a request may take; the daemon gives up earlier on what it asks of others.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For how long a change is sent again while it is not known who is the Nucleus.
+const AGAIN_FOR: Duration = Duration::from_secs(10);
+/// Pause before that.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Largest answer that is read, bytes: a grid of ten thousand nodes has room in it.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How much of an answer that is no object of the API is shown, bytes.
@@ -46,6 +56,15 @@ struct Daemon {
     socket: PathBuf,
     runtime: Runtime,
     patience: Duration,
+}
+
+/// An answer, and how old it is.
+#[derive(Clone, Debug)]
+pub struct Dated<T> {
+    /// The answer.
+    pub value: T,
+    /// When it was the grid's state, milliseconds since 1970; none: now. Else no Nucleus confirms it.
+    pub as_of_ms: Option<i64>,
 }
 
 /// A part of a path: what a person wrote, so that it cannot be taken for more than one part.
@@ -69,22 +88,47 @@ impl ApiClient {
 
     /// `GET`. Parts of `path` that people wrote are made by [`segment`].
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.0.ask(Method::GET, path, Bytes::new())
+        Ok(self.get_dated(path)?.value)
+    }
+
+    /// `GET`, with what is said of the answer's age.
+    pub fn get_dated<T: DeserializeOwned>(&self, path: &str) -> Result<Dated<T>, ClientError> {
+        self.0.ask(Method::GET, path, Bytes::new(), self.0.patience)
     }
 
     /// `POST`.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        self.0.ask(Method::POST, path, json(body))
+        self.0.change(&Method::POST, path, &json(body))
+    }
+
+    /// `POST` of what may take long: it is not sent again.
+    pub fn post_patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        Ok(self.0.ask(Method::POST, path, json(body), patience)?.value)
+    }
+
+    /// `POST` whose answer is a file. Waits as long as pieces of it come.
+    pub fn download(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        into: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        self.0.download(path, json(body), into)
     }
 
     /// `PATCH`.
     pub fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
-        self.0.ask(Method::PATCH, path, json(body))
+        self.0.change(&Method::PATCH, path, &json(body))
     }
 
     /// `DELETE` of what the path names.
     pub fn delete(&self, path: &str) -> Result<(), ClientError> {
-        self.0.ask(Method::DELETE, path, Bytes::new())
+        self.0.change(&Method::DELETE, path, &Bytes::new())
     }
 
     /// `DELETE` of a part of what the path names.
@@ -93,7 +137,7 @@ impl ApiClient {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        self.0.ask(Method::DELETE, path, json(body))
+        self.0.change(&Method::DELETE, path, &json(body))
     }
 
     /// A way to the files of a node, by its name or id.
@@ -113,23 +157,101 @@ fn json(body: &impl Serialize) -> Bytes {
 }
 
 impl Daemon {
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
-        let answer = self.in_time(async {
+    /// A change, with an id, so that it can be sent again: it is done once at most, however often it arrives.
+    fn change<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &Bytes,
+    ) -> Result<T, ClientError> {
+        let id = RequestId::from_bytes(random()).to_string();
+        let id = HeaderValue::from_str(&id).expect("an id can stand in a header");
+        let deadline = Instant::now() + AGAIN_FOR;
+        loop {
+            let mut request = request(method.clone(), path, body.clone());
+            request.headers_mut().insert(REQUEST_HEADER, id.clone());
+            match self.send(request, self.patience) {
+                Ok(answer) => return Ok(answer.value),
+                Err((error, Again::Yes)) if Instant::now() + PAUSE < deadline => {
+                    tracing::debug!(%error, "the request is sent again");
+                    std::thread::sleep(PAUSE);
+                }
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
+    ) -> Result<Dated<T>, ClientError> {
+        self.send(request(method, path, body), patience).map_err(|(error, _)| error)
+    }
+
+    /// Sends a request, and says whether it may be sent again if it failed.
+    fn send<T: DeserializeOwned>(
+        &self,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+    ) -> Result<Dated<T>, (ClientError, Again)> {
+        let mut again = Again::No;
+        let answered = self.in_time(patience, async {
             let (mut sender, _driver) = self.converse().await?;
-            let response =
-                sender.send_request(request(method, path, body)).await.map_err(ClientError::Http)?;
-            let status = response.status();
+            // From here on it may have been done; whether it was is found out by sending it again.
+            again = Again::Yes;
+            let response = sender.send_request(request).await.map_err(ClientError::Http)?;
+            let (status, headers) = (response.status(), response.headers().clone());
             let body = body_of(response).await?;
-            if status.is_success() { Ok(body) } else { Err(failure(status, &body)) }
+            again = if headers.contains_key(AGAIN_HEADER) { Again::Yes } else { Again::No };
+            if status.is_success() { Ok((body, as_of(&headers))) } else { Err(failure(status, &body)) }
+        });
+        let (answer, as_of_ms) = answered.map_err(|error| {
+            // Whoever waited that long has waited long enough.
+            let again = if matches!(error, ClientError::Timeout { .. }) { Again::No } else { again };
+            (error, again)
         })?;
         // "Nothing" is an empty body.
         let answer = if answer.is_empty() { Bytes::from_static(b"null") } else { answer };
-        serde_json::from_slice(&answer).map_err(ClientError::Answer)
+        let value =
+            serde_json::from_slice(&answer).map_err(|error| (ClientError::Answer(error), Again::No))?;
+        Ok(Dated { value, as_of_ms })
+    }
+
+    fn download(
+        &self,
+        path: &str,
+        body: Bytes,
+        into: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        let (mut response, _driver) = self.in_time(self.patience, async {
+            let (mut sender, driver) = self.converse().await?;
+            let response =
+                sender.send_request(request(Method::POST, path, body)).await.map_err(ClientError::Http)?;
+            let status = response.status();
+            if status.is_success() {
+                Ok((response, driver))
+            } else {
+                Err(failure(status, &body_of(response).await?))
+            }
+        })?;
+        loop {
+            let frame = self.in_time(self.patience, async {
+                let frame = response.frame().await.transpose();
+                frame.map_err(|error| ClientError::Body(Box::new(error)))
+            })?;
+            let Some(frame) = frame else { return Ok(()) };
+            if let Ok(piece) = frame.into_data() {
+                into(&piece).map_err(ClientError::Sink)?;
+            }
+        }
     }
 
     /// Asks for a path that becomes a byte stream.
     fn upgrade(&self, path: &str, protocol: &str) -> Result<(UnixStream, Bytes), ClientError> {
-        self.in_time(async {
+        self.in_time(self.patience, async {
             let (mut sender, _driver) = self.converse().await?;
             let mut request = request(Method::GET, path, Bytes::new());
             let protocol = protocol.parse().expect("a protocol's name can stand in a header");
@@ -146,10 +268,14 @@ impl Daemon {
         })
     }
 
-    fn in_time<T>(&self, work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    fn in_time<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
         // The timer needs the runtime when it is made, not only when it runs.
-        let in_time = self.runtime.block_on(async { tokio::time::timeout(self.patience, work).await });
-        in_time.unwrap_or(Err(ClientError::Timeout { patience: self.patience }))
+        let in_time = self.runtime.block_on(async { tokio::time::timeout(patience, work).await });
+        in_time.unwrap_or(Err(ClientError::Timeout { patience }))
     }
 
     /// Opens a conversation; it lasts as long as the second value.
@@ -197,6 +323,10 @@ async fn body_of(response: Response<Incoming>) -> Result<Bytes, ClientError> {
         Err(error) if error.is::<LengthLimitError>() => Err(ClientError::TooLong { max: ANSWER_BYTES_MAX }),
         Err(error) => Err(ClientError::Body(error)),
     }
+}
+
+fn as_of(headers: &HeaderMap) -> Option<i64> {
+    headers.get(AS_OF_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 fn failure(status: StatusCode, body: &[u8]) -> ClientError {

@@ -59,7 +59,10 @@ impl From<Refusal> for ApiFailure {
             Refusal::NotNucleus { .. } | Refusal::NoNucleus { .. } | Refusal::NoQuorum { .. } => Again::Yes,
             _ => Again::No,
         };
-        Self(ApiError { code: code_of(&refusal), message: refusal.to_string(), hint: hint_of(&refusal) }, again)
+        Self(
+            ApiError { code: code_of(&refusal), message: refusal.to_string(), hint: hint_of(&refusal) },
+            again,
+        )
     }
 }
 

@@ -2,18 +2,25 @@
 //!
 //! A question, and a change that carries an id, may be sent again: to the next Nucleus when the one that was asked is gone
 //! or says that it is not the one. A change without an id is sent once.
+//!
+//! When there is no Nucleus in time, a question is answered from this node's own copy of the records if it has one, marked
+//! as of when that was the grid's state; how the grid is, is told by every node.
 
 use super::error::{AGAIN_HEADER, ApiFailure};
-use super::nucleus::BODY_BYTES_MAX;
+use super::nucleus::{BODY_BYTES_MAX, GROUP, STATUS};
+use super::records::{AS_OF_HEADER, WithoutNucleus};
 use super::request::REQUEST_HEADER;
 use super::server::Handled;
-use super::types::{ApiError, ErrorCode};
+use super::status::as_of;
+use super::types::{ApiError, ErrorCode, GroupView};
 use crate::daemon::Node;
 use crate::daemon::shared::{LinkState, NoWay, Way};
 use crate::nucleus::relay::pass_between;
+use crate::nucleus::views::Eyes;
 use crate::standalone::error::chain;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::UPGRADE;
 use axum::http::request::Parts;
 use axum::middleware::Next;
@@ -27,23 +34,89 @@ use orbit_core::ids::RequestId;
 use orbit_mesh::PeerId;
 use orbit_mesh::key::random;
 use orbit_mesh::net::{AskError, Protocol};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a request waits for a Nucleus: an election takes a second or two, and a busy machine a little more.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// Likewise, a question that this node can answer from its own records.
+const PATIENCE_OF_QUESTIONS: Duration = Duration::from_secs(4);
+/// Likewise, the question how the grid is.
+const PATIENCE_OF_STATUS: Duration = Duration::from_secs(3);
+/// Likewise, while no leader has been heard for [`LONG_SILENCE`]: nobody expects one in a moment.
+const PATIENCE_IN_SILENCE: Duration = Duration::from_millis(700);
+/// Longer than an election takes.
+const LONG_SILENCE: Duration = Duration::from_secs(6);
 /// Pause before a request is sent again.
 const PAUSE: Duration = Duration::from_millis(40);
 /// Largest answer that is read here itself, bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Answers as the Nucleus, or with what the Nucleus answers.
+/// Answers as the Nucleus, or with what the Nucleus answers; a question without a Nucleus from this node's own records.
 pub(crate) async fn to_nucleus(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    match send(&node, request, Some(&next)).await {
-        Ok(response) => response,
-        Err(failure) => failure.into_response(),
+    let is_status = request.uri().path() == STATUS;
+    let is_question = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+    if !is_question || !(is_status || node.group().is_some()) {
+        return send(&node, request, Some(&next), PATIENCE).await.unwrap_or_else(ApiFailure::into_response);
     }
+    let (parts, _) = request.into_parts();
+    let again = Request::from_parts(parts.clone(), Body::empty());
+    let patience = patience(&node, is_status);
+    match send(&node, again, Some(&next), patience).await {
+        Ok(response) if !response.headers().contains_key(AGAIN_HEADER) => response,
+        failed => answer_without_nucleus(&node, parts, next, failed).await,
+    }
+}
+
+fn patience(node: &Node, is_status: bool) -> Duration {
+    let is_silent = node.group().is_some_and(|seat| seat.group.progress().silence > LONG_SILENCE);
+    match () {
+        () if is_silent && node.nucleus().is_none() => PATIENCE_IN_SILENCE,
+        () if is_status => PATIENCE_OF_STATUS,
+        () => PATIENCE_OF_QUESTIONS,
+    }
+}
+
+/// Lets the handler answer from what this node has, and says of when that is. Where it cannot, it is told why the Nucleus
+/// did not answer.
+async fn answer_without_nucleus(
+    node: &Node,
+    mut parts: Parts,
+    next: Next,
+    failed: Handled<Response>,
+) -> Response {
+    let as_of_ms = node.group().map(|seat| as_of(&Eyes::of_member(node, &seat.group)));
+    parts.extensions.insert(WithoutNucleus);
+    let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
+    if response.headers().contains_key(AGAIN_HEADER) {
+        // The records went away in this moment.
+        return failed.unwrap_or_else(ApiFailure::into_response);
+    }
+    if let Some(as_of_ms) = as_of_ms.filter(|_| response.status().is_success()) {
+        response.headers_mut().insert(AS_OF_HEADER, HeaderValue::from(as_of_ms));
+    }
+    response
+}
+
+/// Asks the Nucleus who elects it.
+pub(super) async fn ask_group(node: &Arc<Node>) -> Handled<GroupView> {
+    let request = Request::get(GROUP).body(Body::empty());
+    let request = request.map_err(|error| ApiFailure::usage(error.to_string()))?;
+    read(node, send(node, request, None, PATIENCE).await?).await
+}
+
+/// Reads an answer that is for this node itself.
+async fn read<T: DeserializeOwned>(node: &Node, response: Response) -> Handled<T> {
+    let is_success = response.status().is_success();
+    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let bytes = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    if is_success {
+        return serde_json::from_slice(&bytes).map_err(|error| unreachable(node, &error));
+    }
+    let error = serde_json::from_slice::<ApiError>(&bytes);
+    Err(error.map_or_else(|_| no_nucleus(node), ApiFailure::of))
 }
 
 /// Removes this node, by asking the Nucleus. If this node is the Nucleus, it hands over first.
@@ -55,14 +128,8 @@ pub(crate) async fn remove_this(node: &Arc<Node>) -> Handled<()> {
         .header(REQUEST_HEADER, RequestId::from_bytes(random()).to_string())
         .body(Body::empty())
         .map_err(|error| ApiFailure::usage(error.to_string()))?;
-    let response = send(node, request, None).await?;
-    if response.status().is_success() {
-        return Ok(());
-    }
-    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let bytes = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let error = serde_json::from_slice::<ApiError>(&bytes);
-    Err(error.map_or_else(|_| no_nucleus(node), ApiFailure::of))
+    let response = send(node, request, None, PATIENCE).await?;
+    if response.status().is_success() { Ok(()) } else { read(node, response).await }
 }
 
 /// A request that can be sent as often as need be, or once.
@@ -99,8 +166,13 @@ impl Outgoing {
 }
 
 /// Sends a request to the Nucleus, which may be this node if `own` is there, until it is answered for good.
-async fn send(node: &Arc<Node>, request: Request, own: Option<&Next>) -> Handled<Response> {
-    let deadline = Instant::now() + PATIENCE;
+async fn send(
+    node: &Arc<Node>,
+    request: Request,
+    own: Option<&Next>,
+    patience: Duration,
+) -> Handled<Response> {
+    let deadline = Instant::now() + patience;
     let mut outgoing = Outgoing::new(request).await?;
     loop {
         let outcome = match (node.way_to_nucleus(deadline).await, own) {

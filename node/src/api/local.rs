@@ -1,8 +1,9 @@
 //! What a node answers about itself.
 
 use super::forward;
-use super::server::Handled;
-use super::types::{Counter, GridView, ThisNode};
+use super::server::{Handled, HandledResponse};
+use super::types::{BackupRequest, Counter, GridView, RecoverRequest, RecoveryView, ThisNode};
+use crate::daemon::recover::{self, RecoverError, Recovered};
 use crate::daemon::shared::LinkState;
 use crate::daemon::{DaemonError, Node};
 use crate::standalone::state::now_ms;
@@ -13,7 +14,13 @@ use orbit_core::grid::Command;
 use std::sync::Arc;
 
 pub(crate) fn router(node: &Arc<Node>) -> Router {
-    Router::new().route("/v1/node", get(show)).route("/v1/leave", post(leave)).with_state(Arc::clone(node))
+    Router::new()
+        .route("/v1/node", get(show))
+        .route("/v1/node/backup", post(make_backup))
+        .route("/v1/node/recovery", get(recovery))
+        .route("/v1/node/recover", post(recover_here))
+        .route("/v1/leave", post(leave))
+        .with_state(Arc::clone(node))
 }
 
 async fn show(State(node): State<Arc<Node>>) -> Handled<Json<ThisNode>> {
@@ -58,6 +65,26 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
         bytes_sent: counters.bytes_out,
         bytes_received: counters.bytes_in,
     })
+}
+
+/// A backup of this node's own copy of the records, which may be behind.
+async fn make_backup(State(node): State<Arc<Node>>, Json(wish): Json<BackupRequest>) -> HandledResponse {
+    let no_records = || RecoverError::NoRecords { grid: node.membership().grid_name };
+    let seat = node.group().ok_or_else(no_records).map_err(DaemonError::from)?;
+    super::backup::stream(&node, &seat, &wish).await
+}
+
+/// How far this node and others are whose records could be gone on with.
+async fn recovery(State(node): State<Arc<Node>>) -> Handled<Json<RecoveryView>> {
+    Ok(Json(recover::survey_running(&node).await?))
+}
+
+/// Goes on alone.
+async fn recover_here(
+    State(node): State<Arc<Node>>,
+    Json(wish): Json<RecoverRequest>,
+) -> Handled<Json<Recovered>> {
+    Ok(Json(recover::recover_running(&node, &wish.grid_name).await?))
 }
 
 /// Leaves the grid: the Nucleus revokes this node, then it forgets the grid, and the daemon ends. The grid ends with its

@@ -1,21 +1,24 @@
 //! What the Nucleus answers.
 
 use super::error::ApiFailure;
+use super::records::{Records, WithoutNucleus};
 use super::request::RequestKey;
 use super::server::{Handled, HandledResponse, caller};
 use super::types::{
-    ApiError, AuthorityView, ConstellationView, ErrorCode, NodeList, NodePatch, NodeView, ReachView,
-    StatusView, TokenCreated, TokenRequest, TokenView,
+    ApiError, AuthorityView, BackupRequest, ConstellationView, ErrorCode, GroupView, NodeChanged, NodeList,
+    NodePatch, NodeView, ReachView, StatusView, TokenCreated, TokenRequest, TokenView,
 };
-use crate::daemon::{DaemonError, Node};
+use super::{status, voting};
 use crate::daemon::reach::dial_back;
+use crate::daemon::{DaemonError, Node};
+use crate::nucleus::views::Eyes;
 use crate::nucleus::{Nucleus, relay, views};
 use crate::standalone::state::now_ms;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{Extensions, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use hyper_util::rt::TokioIo;
 use orbit_core::grid::{Change, Command, JoinToken, NodeRecord, Refusal, Role, TokenRecord};
 use orbit_core::ids::{NodeId, PeerKey, TokenId};
@@ -31,12 +34,17 @@ const TOKEN_TTL_S_MAX: u64 = 30 * 86_400;
 const TOKEN_USES_MAX: u32 = 10_000;
 /// How long a node that leaves may still read its answer.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// Where it is told how the grid is.
+pub(super) const STATUS: &str = "/v1/status";
+/// Where it is told who elects the Nucleus.
+pub(super) const GROUP: &str = "/v1/group";
 /// The name of the protocol that `GET /v1/nodes/{node}/system` upgrades to.
 pub(crate) const SYSTEM_PROTOCOL: &str = "orbit-system/1";
 
 pub(crate) fn router(node: &Arc<Node>) -> Router {
     Router::new()
-        .route("/v1/status", get(status))
+        .route(STATUS, get(status))
+        .route(GROUP, get(group))
         .route("/v1/nodes", get(list_nodes))
         .route("/v1/nodes/{node}", get(show_node).patch(patch_node).delete(remove_node))
         .route("/v1/nodes/{node}/reach", post(reach))
@@ -47,6 +55,7 @@ pub(crate) fn router(node: &Arc<Node>) -> Router {
         .route("/v1/constellations/{name}", delete(remove_constellation))
         .route("/v1/constellations/{name}/nodes", post(add_nodes).delete(remove_nodes))
         .route("/v1/authorities", get(list_authorities).post(rotate_authority))
+        .route("/v1/backup", post(make_backup))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::clone(node))
 }
@@ -62,27 +71,38 @@ fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {
     Ok(nucleus.with(|state| state.find_node(written).cloned())?)
 }
 
-fn view(node: &Node, nucleus: &Nucleus, id: NodeId) -> Handled<Json<NodeView>> {
-    let links = views::links(node);
-    let shown = nucleus.with(|state| {
-        let record = state.node(id)?;
-        Some(views::node_view(node, nucleus, state, &links, record))
-    });
-    shown.map(Json).ok_or_else(|| Refusal::UnknownNode { name: id.to_string(), nearest: None }.into())
+fn view(eyes: &Eyes, id: NodeId) -> Handled<NodeView> {
+    let shown = eyes.with(|state| state.node(id).map(|record| views::node_view(eyes, state, record)));
+    shown.ok_or_else(|| Refusal::UnknownNode { name: id.to_string(), nearest: None }.into())
 }
 
-async fn status(State(node): Shared) -> Handled<Json<StatusView>> {
-    Ok(Json(views::status(&node, nucleus(&node)?.as_ref())))
+/// Every node answers this, with a Nucleus or without.
+async fn status(
+    State(node): Shared,
+    without: Option<Extension<WithoutNucleus>>,
+) -> Handled<Json<StatusView>> {
+    let told = match (without, node.group()) {
+        (None, _) => status::of_nucleus(&node, &nucleus(&node)?),
+        (Some(_), Some(seat)) => status::of_member(&node, &seat).await,
+        (Some(_), None) => status::of_star(&node),
+    };
+    Ok(Json(told))
 }
 
-async fn list_nodes(State(node): Shared) -> Handled<Json<Vec<NodeView>>> {
-    Ok(Json(views::node_views(&node, nucleus(&node)?.as_ref())))
+async fn group(State(node): Shared) -> Handled<Json<GroupView>> {
+    Ok(Json(status::group_of_nucleus(&Eyes::of_nucleus(&node, &nucleus(&node)?))))
 }
 
-async fn show_node(State(node): Shared, Path(name): Path<String>) -> Handled<Json<NodeView>> {
-    let nucleus = nucleus(&node)?;
-    let record = found(&nucleus, &name)?;
-    view(&node, &nucleus, record.id)
+async fn list_nodes(State(node): Shared, records: Records) -> Handled<Json<Vec<NodeView>>> {
+    Ok(Json(views::node_views(&records.eyes(&node))))
+}
+
+async fn show_node(
+    State(node): Shared,
+    Path(name): Path<String>,
+    records: Records,
+) -> Handled<Json<NodeView>> {
+    view(&records.eyes(&node), records.find(&name)?.id).map(Json)
 }
 
 async fn patch_node(
@@ -90,16 +110,22 @@ async fn patch_node(
     Path(name): Path<String>,
     request: RequestKey,
     Json(patch): Json<NodePatch>,
-) -> Handled<Json<NodeView>> {
+) -> Handled<Json<NodeChanged>> {
     let nucleus = nucleus(&node)?;
-    let id = found(&nucleus, &name)?.id;
+    let record = found(&nucleus, &name)?;
+    let wish = patch.voting.as_deref().map(voting::parse).transpose()?;
+    let mut told = Vec::new();
     if let Some(name) = patch.name {
-        nucleus.execute(&node, request.step(0), Command::Rename { node: id, name }).await?;
+        nucleus.execute(&node, request.step(0), Command::Rename { node: record.id, name }).await?;
     }
     if let Some(is_draining) = patch.is_draining {
-        nucleus.execute(&node, request.step(1), Command::Drain { node: id, is_draining }).await?;
+        told.extend(voting::drain(&node, &nucleus, request.step(1), &record, is_draining).await?);
     }
-    view(&node, &nucleus, id)
+    if let Some(wish) = wish {
+        told.extend(voting::want(&node, &nucleus, request.step(2), &record, wish).await?);
+    }
+    let node = view(&Eyes::of_nucleus(&node, &nucleus), record.id)?;
+    Ok(Json(NodeChanged { node, told }))
 }
 
 async fn remove_node(
@@ -109,7 +135,10 @@ async fn remove_node(
     extensions: Extensions,
 ) -> Handled<()> {
     let nucleus = nucleus(&node)?;
-    let record = found(&nucleus, &name)?;
+    let record = match found(&nucleus, &name) {
+        Ok(record) => record,
+        Err(unknown) => return removed_before(&nucleus, &name, request).await.ok_or(unknown),
+    };
     nucleus.remove(&node, request.step(0), &record).await?;
     if caller(&extensions) == Some(record.id) {
         // It leaves by itself, and its answer travels on the connection that is to be cut.
@@ -122,6 +151,13 @@ async fn remove_node(
         cut_off(&node, record.key).await;
     }
     Ok(())
+}
+
+/// Whether this very request has removed the node, whose answer was lost then.
+async fn removed_before(nucleus: &Nucleus, name: &str, request: RequestKey) -> Option<()> {
+    let id: NodeId = name.parse().ok()?;
+    let request = Some(request.step(0)?);
+    nucleus.commit(request, Command::Remove { node: id, now_ms: now_ms() }).await.ok().map(|_| ())
 }
 
 /// Tells everybody who is revoked, and closes what a removed member still has open here.
@@ -162,8 +198,8 @@ async fn system(State(node): Shared, Path(name): Path<String>, mut request: Requ
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-async fn list_tokens(State(node): Shared) -> Handled<Json<Vec<TokenView>>> {
-    let views = nucleus(&node)?.with(|state| {
+async fn list_tokens(records: Records) -> Handled<Json<Vec<TokenView>>> {
+    let views = records.with(|state| {
         let mut tokens: Vec<&TokenRecord> = state.tokens().collect();
         tokens.sort_by_key(|token| token.created_ms);
         tokens.into_iter().map(|token| views::token_view(state, token)).collect()
@@ -242,9 +278,8 @@ async fn remove_token(State(node): Shared, Path(id): Path<String>, request: Requ
     }
 }
 
-async fn list_constellations(State(node): Shared) -> Handled<Json<Vec<ConstellationView>>> {
-    let views = nucleus(&node)?
-        
+async fn list_constellations(records: Records) -> Handled<Json<Vec<ConstellationView>>> {
+    let views = records
         .with(|state| state.constellations().map(|found| views::constellation_view(state, found)).collect());
     Ok(Json(views))
 }
@@ -314,11 +349,19 @@ async fn remove_nodes(
     constellation(&nucleus, &name)
 }
 
-async fn list_authorities(State(node): Shared) -> Handled<Json<Vec<AuthorityView>>> {
-    Ok(Json(nucleus(&node)?.with(views::authority_views)))
+async fn list_authorities(records: Records) -> Handled<Json<Vec<AuthorityView>>> {
+    Ok(Json(records.with(views::authority_views)))
 }
 
 async fn rotate_authority(State(node): Shared) -> Handled<Json<Vec<AuthorityView>>> {
-    nucleus(&node)?.rotate_authority(&node).await?;
-    list_authorities(State(node)).await
+    let nucleus = nucleus(&node)?;
+    nucleus.rotate_authority(&node).await?;
+    Ok(Json(nucleus.with(views::authority_views)))
+}
+
+async fn make_backup(State(node): Shared, Json(wish): Json<BackupRequest>) -> HandledResponse {
+    let nucleus = nucleus(&node)?;
+    nucleus.group().confirm().await.map_err(|_| nucleus.no_quorum())?;
+    let seat = node.group().ok_or_else(|| node.no_nucleus())?;
+    super::backup::stream(&node, &seat, &wish).await
 }

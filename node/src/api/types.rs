@@ -432,6 +432,89 @@ pub struct ReachView {
     pub reached: Vec<String>,
 }
 
+/// `GET /v1/node/recovery`: what `orbit recover` would work with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryView {
+    /// The grid.
+    pub grid: GridView,
+    /// Name of the node that answers.
+    pub node: String,
+    /// Whether enough voters agree, so that nothing needs to be recovered.
+    pub has_quorum: bool,
+    /// Whether the others were asked.
+    pub others_were_asked: bool,
+    /// Everybody who may hold records.
+    pub survivors: Vec<SurvivorView>,
+    /// How many members the grid has.
+    pub members: u32,
+}
+
+/// How far the records of a node are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurvivorView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the node that answers.
+    pub is_this: bool,
+    /// Whether it said how far it is.
+    pub answered: bool,
+    /// Why it did not.
+    pub trouble: Option<String>,
+    /// Term of the end of its log.
+    pub term: Option<u64>,
+    /// Index of the end of its log: the number of its last change.
+    pub index: Option<u64>,
+    /// When its log was last written to, milliseconds since 1970.
+    pub changed_ms: Option<i64>,
+}
+
+/// `POST /v1/node/recover`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoverRequest {
+    /// The grid's name, as proof that it is meant.
+    pub grid_name: String,
+}
+
+/// `POST /v1/backup` (of the Nucleus) and `POST /v1/node/backup` (of this node); the answer is the file.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// The key under which its secrets are sealed, made of a passphrase: 64 hexadecimal digits.
+    pub key: String,
+    /// How it was made.
+    pub stretch: crate::daemon::seal::Stretch,
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupView {
+    /// The grid.
+    pub grid: GridView,
+    /// Its epoch.
+    pub epoch: u32,
+    /// The last change in it.
+    pub index: u64,
+    /// When it was made, milliseconds since 1970.
+    pub made_ms: i64,
+    /// Name of the node that made it.
+    pub made_by: String,
+    /// Members in it.
+    pub nodes: u32,
+    /// Join tokens in it.
+    pub tokens: u32,
+    /// Constellations in it.
+    pub constellations: u32,
+    /// Certificate authorities in it.
+    pub authorities: u32,
+    /// Bytes of the databases in it.
+    pub bytes: u64,
+    /// What opens its secrets: `passphrase`, or `grid` (the grid's own seal key).
+    pub sealed_under: String,
+}
+
 /// What every request that fails is answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::data_dir::{DataDir, Membership};
 use super::error::DaemonError;
 use super::run::RunOptions;
+use crate::api::last_known::LastKnown;
 use crate::api::types::Percentiles;
 use crate::group::Seat;
 use crate::nucleus::Nucleus;
@@ -45,6 +46,8 @@ pub struct Node {
     /// How quick the disk is, once that was measured.
     pub(crate) disk: OnceLock<DiskClass>,
     pub(crate) link: watch::Sender<LinkState>,
+    /// What it heard last of the grid.
+    pub(crate) known: LastKnown,
     /// Somebody connected or was discovered: it may be the Nucleus that is looked for.
     pub(crate) peers_changed: Notify,
     /// The Nucleus says that the node should ask for a new certificate.
@@ -127,6 +130,7 @@ impl Node {
             seating: tokio::sync::Mutex::default(),
             disk: OnceLock::new(),
             link: watch::Sender::new(link),
+            known: LastKnown::default(),
             peers_changed: Notify::new(),
             renewal_wanted: Notify::new(),
             stop,

@@ -1,20 +1,23 @@
-//! What the API shows of the grid, made from the ledger, the registry and the mesh.
+//! What the API shows of the grid, made from its records, the registry, the group and the mesh.
 
-use super::Nucleus;
-use super::registry::Sight;
+use super::registry::{Registry, Sight};
+use super::{Nucleus, voters};
 use crate::api::types::{
-    AuthorityView, CertificateView, ConstellationView, DiskView, GridView, LinkView, LoadView, MeteringView,
-    NodeCounts, NodeState, NodeView, Problem, StatusView, TokenView,
+    AuthorityView, CertificateView, ConstellationView, DiskView, LinkView, LoadView, MeteringView, NodeState,
+    NodeView, Part, Problem, TokenView,
 };
 use crate::daemon::Node;
 use crate::standalone::state::now_ms;
+use orbit_consensus::steward::{self, Observed, WhyNot};
+use orbit_consensus::{Group, Progress, Standing};
 use orbit_core::grid::refusal::span;
-use orbit_core::grid::{Anchor, Constellation, GridState, Liveness, NodeRecord, TokenRecord};
+use orbit_core::grid::{Anchor, Constellation, GridState, Liveness, NodeRecord, TokenRecord, Voting};
 use orbit_core::ids::{NodeId, PeerKey};
 use orbit_core::wire::pulse::{Load, Metering};
 use orbit_mesh::net::{Direction, PeerLink};
 use orbit_mesh::pki::AuthorityCertificate;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Clocks that differ by more than this are a problem, milliseconds.
 const CLOCK_PROBLEM_MS: i64 = 5_000;
@@ -24,45 +27,108 @@ const EXPIRY_PROBLEM_MS: i64 = 14 * 86_400_000;
 const DISK_PROBLEM_PERCENT: u64 = 5;
 
 /// Connections by the node at their other end.
-pub(crate) type Links = HashMap<NodeId, PeerLink>;
+type Links = HashMap<NodeId, PeerLink>;
 
-/// The connections of now.
-pub(crate) fn links(node: &Node) -> Links {
-    node.mesh.peers().into_iter().map(|link| (link.node, link)).collect()
+/// Whose look at the grid it is: the Nucleus's, which hears everybody, or that of another member of the group, which
+/// knows the records and little else.
+pub(crate) struct Eyes {
+    pub(crate) group: Group,
+    pub(crate) standing: Standing,
+    pub(crate) progress: Progress,
+    pub(crate) nucleus: Option<Arc<Nucleus>>,
+    links: Links,
+    observed: Option<Observed>,
+}
+
+impl Eyes {
+    /// The Nucleus's.
+    pub(crate) fn of_nucleus(node: &Node, nucleus: &Arc<Nucleus>) -> Self {
+        let observed = Some(nucleus.observed(node));
+        Self { nucleus: Some(Arc::clone(nucleus)), observed, ..Self::of_member(node, nucleus.group()) }
+    }
+
+    /// Those of a member of the group that is not known to be the Nucleus.
+    pub(crate) fn of_member(node: &Node, group: &Group) -> Self {
+        Self {
+            group: group.clone(),
+            standing: group.standing().borrow().clone(),
+            progress: group.progress(),
+            nucleus: None,
+            links: node.mesh.peers().into_iter().map(|link| (link.node, link)).collect(),
+            observed: None,
+        }
+    }
+
+    /// Looks at the grid's records.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&GridState) -> T) -> T {
+        self.group.with(look)
+    }
+
+    fn registry(&self) -> Option<&Registry> {
+        self.nucleus.as_ref().map(|nucleus| &nucleus.registry)
+    }
+
+    /// The node that acts as the Nucleus.
+    pub(crate) fn acting(&self) -> Option<NodeId> {
+        self.nucleus.as_ref().map(|nucleus| nucleus.own)
+    }
+
+    /// What a node does in the group.
+    pub(crate) fn part(&self, id: NodeId) -> Part {
+        match () {
+            () if self.acting() == Some(id) => Part::Nucleus,
+            () if self.standing.voters.contains(&id) => Part::Voter,
+            () if self.standing.learners.contains(&id) => Part::Learner,
+            () => Part::None,
+        }
+    }
+
+    /// Why a node does not vote as one might expect. That as many vote as are wanted needs no explanation, unless somebody
+    /// asked for its vote.
+    pub(crate) fn vote_note(&self, record: &NodeRecord) -> Option<String> {
+        let why = steward::why_not(self.observed.as_ref()?, record.id)?;
+        let is_expected = matches!(why, WhyNot::Enough { .. } | WhyNot::Silent | WhyNot::JustHeard);
+        let is_asked = record.voting != Voting::Auto;
+        (is_asked || !is_expected).then(|| why.to_string())
+    }
+}
+
+/// Whether a member of the group answered its leader lately.
+pub(crate) fn answers(progress: &Progress, id: NodeId) -> bool {
+    progress.answered.get(&id).is_some_and(|ago| *ago < voters::SILENT_AFTER)
 }
 
 /// One node as the API shows it.
-pub(crate) fn node_view(
-    node: &Node,
-    nucleus: &Nucleus,
-    state: &GridState,
-    links: &Links,
-    record: &NodeRecord,
-) -> NodeView {
-    let sight = nucleus.registry.sight(record.id);
-    let (node_state, since_ms) = shown(&sight);
+pub(crate) fn node_view(eyes: &Eyes, state: &GridState, record: &NodeRecord) -> NodeView {
+    let sight = eyes.registry().map(|registry| registry.sight(record.id));
+    let (node_state, since_ms) = sight.as_ref().map_or((NodeState::Unknown, 0), shown);
     // One that was never heard is silent since it joined, not since before.
     let since_ms = since_ms.max(record.joined_ms);
-    let link = links.get(&record.id);
+    let link = eyes.links.get(&record.id);
     let certificate = &record.certificate;
+    let sight = sight.as_ref();
+    let load = sight.and_then(|sight| sight.load.as_ref());
     NodeView {
         id: record.id.to_string(),
         name: record.name.clone(),
         role: record.role.name().to_owned(),
-        is_nucleus: record.key == node.mesh.key(),
+        is_nucleus: eyes.acting() == Some(record.id),
+        part: eyes.part(record.id),
+        voting: record.voting.name().to_owned(),
+        vote_note: eyes.vote_note(record),
         state: node_state,
         since_ms,
         is_draining: record.is_draining,
-        last_seen_ms: sight.last_seen_ms,
+        last_seen_ms: sight.and_then(|sight| sight.last_seen_ms),
         joined_ms: record.joined_ms,
         version: shown_text(&record.profile.version),
         platform: shown_text(&record.profile.platform),
         peer: orbit_mesh::key::peer_id_of(&record.key).map_or_else(String::new, |peer| peer.to_string()),
         addresses: record.profile.addresses.iter().map(|text| shown_text(text)).collect(),
-        link: link.map(|link| link_view(link, &sight)),
-        load: sight.load.as_ref().map(load_view),
+        link: link.map(|link| link_view(link, sight.and_then(|sight| sight.rtt_us))),
+        load: load.map(load_view),
         allowed_paths: record.profile.allowed_paths.iter().map(|text| shown_text(text)).collect(),
-        jobs: sight.load.as_ref().map_or(0, |load| load.jobs_running),
+        jobs: load.map_or(0, |load| load.jobs_running),
         constellations: state
             .constellations()
             .filter(|found| found.nodes.contains(&record.id))
@@ -73,8 +139,8 @@ pub(crate) fn node_view(
             issued_ms: certificate.not_before_ms + orbit_mesh::pki::BACKDATE_MS,
             expires_ms: certificate.not_after_ms,
         },
-        metering: metering_view(&sight.metering),
-        clock_ahead_ms: sight.clock_ahead_ms,
+        metering: sight.map(|sight| metering_view(&sight.metering)).unwrap_or_default(),
+        clock_ahead_ms: sight.and_then(|sight| sight.clock_ahead_ms),
     }
 }
 
@@ -86,7 +152,7 @@ fn shown(sight: &Sight) -> (NodeState, i64) {
     }
 }
 
-fn link_view(link: &PeerLink, sight: &Sight) -> LinkView {
+fn link_view(link: &PeerLink, rtt_us: Option<u32>) -> LinkView {
     LinkView {
         kind: link.kind.to_string(),
         address: link.address.to_string(),
@@ -95,7 +161,7 @@ fn link_view(link: &PeerLink, sight: &Sight) -> LinkView {
             Direction::Inbound => "in",
         }
         .to_owned(),
-        rtt_us: sight.rtt_us,
+        rtt_us,
     }
 }
 
@@ -132,74 +198,21 @@ fn metering_view(metering: &Metering) -> MeteringView {
 }
 
 /// All nodes, the Nucleus first, then by name.
-pub(crate) fn node_views(node: &Node, nucleus: &Nucleus) -> Vec<NodeView> {
-    let links = links(node);
-    let mut views: Vec<NodeView> = nucleus
-        .ledger
-        .with(|state| state.nodes().map(|record| node_view(node, nucleus, state, &links, record)).collect());
+pub(crate) fn node_views(eyes: &Eyes) -> Vec<NodeView> {
+    let mut views: Vec<NodeView> =
+        eyes.with(|state| state.nodes().map(|record| node_view(eyes, state, record)).collect());
     views.sort_by(|a, b| b.is_nucleus.cmp(&a.is_nucleus).then_with(|| a.name.cmp(&b.name)));
     views
 }
 
-/// How the grid is.
-pub(crate) fn status(node: &Node, nucleus: &Nucleus) -> StatusView {
-    let views = node_views(node, nucleus);
-    let mut nodes = NodeCounts { total: views.len() as u32, ..NodeCounts::default() };
-    let mut problems = Vec::new();
-    for view in &views {
-        match view.state {
-            NodeState::Ready => nodes.ready += 1,
-            NodeState::Suspect => nodes.suspect += 1,
-            NodeState::Lost => nodes.lost += 1,
-        }
-        nodes.draining += u32::from(view.is_draining);
-        problems.extend(problems_of(view));
-    }
-    let (grid, name) = nucleus.ledger.with(|state| {
-        let header = state.header();
-        let grid = header.map(|header| GridView { id: header.id.to_string(), name: header.name.clone() });
-        (grid, state.node(nucleus.own).map(|record| record.name.clone()))
-    });
-    let grid = grid.unwrap_or_else(|| GridView { id: String::new(), name: String::new() });
-    // One Nucleus alone: the arithmetic of a group of one voter.
-    let tolerates_failures = u32::from(orbit_consensus::tolerates(1));
-    StatusView {
-        sentence: sentence(&grid.name, &nodes, tolerates_failures, &problems),
-        is_healthy: problems.is_empty(),
-        tolerates_failures,
-        nucleus: name.unwrap_or_default(),
-        epoch: nucleus.fence.epoch,
-        term: nucleus.fence.term,
-        grid,
-        nodes,
-        problems,
-    }
-}
-
-fn sentence(grid: &str, nodes: &NodeCounts, tolerates: u32, problems: &[Problem]) -> String {
-    let health = match problems.len() {
-        0 => "healthy".to_owned(),
-        1 => "not healthy: one problem".to_owned(),
-        count => format!("not healthy: {count} problems"),
-    };
-    let survives = match tolerates {
-        0 => "no failure of the Nucleus".to_owned(),
-        1 => "1 failure".to_owned(),
-        count => format!("{count} failures"),
-    };
-    format!(
-        "grid {grid} is {health}; {} of {} nodes ready; it tolerates {survives}",
-        nodes.ready, nodes.total
-    )
-}
-
-fn problems_of(view: &NodeView) -> Vec<Problem> {
+/// What needs attention about one node.
+pub(crate) fn problems_of(view: &NodeView) -> Vec<Problem> {
     let name = &view.name;
     let mut problems = Vec::new();
     let mut tell = |message: String, hint: String| problems.push(Problem { message, hint });
     let silent = span(now_ms() - view.since_ms);
     match view.state {
-        NodeState::Ready => {}
+        NodeState::Ready | NodeState::Unknown => {}
         NodeState::Suspect => tell(
             format!("{name} is suspect: its heartbeats are missing"),
             format!("wait half a minute; then look whether `orbit node run` runs on {name}"),

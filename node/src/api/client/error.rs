@@ -44,6 +44,9 @@ pub enum ClientError {
     /// The conversation broke within an answer.
     #[error("the node of this machine broke off in the middle of its answer")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What came could not be written where it was to go.
+    #[error("cannot write what the node of this machine sent")]
+    Sink(#[source] io::Error),
     /// An answer without end.
     #[error("the node of this machine answered with more than {max} bytes")]
     TooLong {
@@ -80,9 +83,11 @@ impl ClientError {
             | Self::Socket { .. }
             | Self::Http(_)
             | Self::Body(_) => ErrorCode::Unreachable,
-            Self::TooLong { .. } | Self::Answer(_) | Self::Status { .. } | Self::Runtime(_) => {
-                ErrorCode::Failed
-            }
+            Self::TooLong { .. }
+            | Self::Sink(_)
+            | Self::Answer(_)
+            | Self::Status { .. }
+            | Self::Runtime(_) => ErrorCode::Failed,
         }
     }
 
@@ -103,6 +108,7 @@ impl ClientError {
             Self::Answer(_) | Self::Status { .. } => {
                 "the daemon may be another version of orbit: restart it (`orbit --version` shows this one's)"
             }
+            Self::Sink(_) => return None,
             Self::Socket { .. } | Self::TooLong { .. } | Self::Runtime(_) => "orbit doctor",
         };
         Some(hint.to_owned())
@@ -117,6 +123,7 @@ impl ClientError {
             | Self::Http(_)
             | Self::Body(_)
             | Self::TooLong { .. }
+            | Self::Sink(_)
             | Self::Answer(_)
             | Self::Status { .. } => false,
         }

@@ -1,0 +1,60 @@
+//! [`Records`]: the grid's records as a question reads them: at the Nucleus, or without one in this node's own copy.
+
+use super::error::ApiFailure;
+use super::server::Handled;
+use crate::daemon::Node;
+use crate::nucleus::Nucleus;
+use crate::nucleus::views::Eyes;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use orbit_consensus::Group;
+use orbit_core::grid::{GridState, NodeRecord, Refusal};
+use std::sync::Arc;
+
+/// The header of an answer that no Nucleus confirms: when it was the grid's state, milliseconds since 1970.
+pub const AS_OF_HEADER: &str = "orbit-as-of";
+
+/// Marks a request for which no Nucleus was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WithoutNucleus;
+
+/// Where the records are read.
+pub(super) struct Records {
+    group: Group,
+    nucleus: Option<Arc<Nucleus>>,
+}
+
+impl Records {
+    /// Looks at the records.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&GridState) -> T) -> T {
+        self.group.with(look)
+    }
+
+    /// Whose look at the grid it is.
+    pub(super) fn eyes(&self, node: &Node) -> Eyes {
+        match &self.nucleus {
+            Some(nucleus) => Eyes::of_nucleus(node, nucleus),
+            None => Eyes::of_member(node, &self.group),
+        }
+    }
+
+    /// A member by its name or id.
+    pub(super) fn find(&self, written: &str) -> Handled<NodeRecord> {
+        Ok(self.with(|state| state.find_node(written).cloned())?)
+    }
+}
+
+/// The records of the Nucleus; of any member of the group if there is no Nucleus.
+impl FromRequestParts<Arc<Node>> for Records {
+    type Rejection = ApiFailure;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Handled<Self> {
+        if parts.extensions.get::<WithoutNucleus>().is_some() {
+            let seat = node.group().ok_or_else(|| node.no_nucleus())?;
+            return Ok(Self { group: seat.group.clone(), nucleus: None });
+        }
+        let nucleus = node.nucleus();
+        let nucleus = nucleus.ok_or_else(|| Refusal::NotNucleus { node: node.standing().name })?;
+        Ok(Self { group: nucleus.group().clone(), nucleus: Some(nucleus) })
+    }
+}
