@@ -11,9 +11,10 @@
 //!                                  └──────────▶ steward: who should vote
 //! ```
 //!
-//! Reading order: [`office`], [`authority`], [`membership`], [`registry`], [`pulse`], [`voters`], [`views`], [`relay`].
+//! Reading order: [`office`], [`authority`], [`membership`], [`registry`], [`pulse`], [`voters`], [`views`], [`relay`], [`contents`].
 
 pub mod authority;
+pub(crate) mod contents;
 pub(crate) mod membership;
 pub(crate) mod office;
 pub(crate) mod pulse;
@@ -60,6 +61,8 @@ pub struct Nucleus {
     rotating: tokio::sync::Mutex<()>,
     /// Held while the voters are changed.
     voting: tokio::sync::Mutex<()>,
+    /// Which stars' contents are recorded.
+    pub(crate) asking: contents::Asking,
     /// Since when members of the group are heard, or not.
     hearing: Mutex<voters::Hearings>,
     lifetime_ms: i64,
@@ -89,6 +92,7 @@ impl Nucleus {
             authority: Mutex::new(Arc::new(authority)),
             rotating: tokio::sync::Mutex::default(),
             voting: tokio::sync::Mutex::default(),
+            asking: contents::Asking::default(),
             hearing: Mutex::default(),
             lifetime_ms: node.options.certificate_lifetime_ms,
             news: watch::Sender::new(0),

@@ -12,11 +12,13 @@
 //! What an asker can cause is bounded ([`StarLimits`]) and counted ([`StarService::metering`], [`StarService::ends`]):
 //! sessions, calls that work the disk, time without a word, time without reading, length of frames.
 //!
-//! Reading order: [`allowed`], then `session` (the driver), `answer` (one call) and `stream` (a scan's replies).
+//! Reading order: [`allowed`], then `session` (the driver), `answer` (one call), `stream` (a scan's replies) and `contents`
+//! (what voters ask).
 
 pub mod allowed;
 mod answer;
 mod cache;
+mod contents;
 mod counters;
 mod frames;
 mod session;
@@ -123,7 +125,20 @@ impl StarService {
     /// Whoever calls it has made sure that the stream comes from the Nucleus. Cancel-safe: a call that runs when the
     /// future is dropped is given up.
     pub async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S) {
-        let end = session::serve(&self.0, stream).await;
+        self.serve_about(session::Topics::All, stream).await;
+    }
+
+    /// Serves one session to its end that may ask which contents the star hashed for the grid and what chunks they consist
+    /// of, and nothing else: for a voter that indexes them. Cancel-safe.
+    pub async fn serve_contents<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S) {
+        self.serve_about(session::Topics::Contents, stream).await;
+    }
+
+    async fn serve_about<S>(&self, topics: session::Topics, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let end = session::serve(&self.0, stream, topics).await;
         tracing::debug!(?end, "a system session ended");
         self.0.counters.ended(end);
     }

@@ -130,11 +130,15 @@ async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlRe
     }
 }
 
-/// Does what the Nucleus asks of this star. Whoever else asks is refused, whatever it asks.
+/// Does what the Nucleus asks of this star, and tells other voters which contents it holds. Whoever else asks is refused,
+/// whatever it asks.
 async fn serve_system(node: &Node, from: &Member, stream: MeshStream) {
     let name = node.standing().name;
-    if !from.role.may_lead() || !from.is_nucleus {
+    if !from.role.may_lead() {
         refuse(stream, Refusal::NotNucleus { node: name }).await;
+    } else if !from.is_nucleus {
+        // Reading only, and of what every voter is to know: no fence is needed, and none is raised.
+        node.star.serve_contents(stream).await;
     } else if from.fence < node.fence() {
         let (theirs, ours) = (from.fence.term, node.fence().term);
         refuse(stream, Refusal::OldTerm { node: name, theirs, ours }).await;

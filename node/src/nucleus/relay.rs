@@ -42,6 +42,7 @@ pub(crate) async fn open(node: &Arc<Node>, nucleus: &Nucleus, record: &NodeRecor
     if record.is_draining {
         return Err(Refusal::Draining { name: record.name.clone() });
     }
+    nucleus.asking.touch(record.id);
     if record.id == nucleus.own {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         let star = node.star.clone();
@@ -81,6 +82,8 @@ where
     if let Err(error) = carried {
         tracing::debug!(%error, "a session ended early");
     }
+    // Something may have been hashed.
+    nucleus.asking.soon();
 }
 
 async fn session<A, S>(node: &Node, nucleus: &Nucleus, mut asker: A, mut star: S) -> io::Result<()>
@@ -101,6 +104,12 @@ where
             return Err(error);
         }
     };
+    if opening.path.is_empty() {
+        // Such a session is about all that a star hashed: it is for voters, not for people.
+        let refusal = Refusal::OutOfRange { what: "the path".into(), allowed: "an absolute one".into() };
+        asker.write_all(&super::pulse::frame(&encode(&Reply::Refused(refusal)))).await?;
+        return asker.shutdown().await;
+    }
     opening.fence = nucleus.fence;
     star.write_all(&super::pulse::frame(&encode(&opening))).await?;
     star.flush().await?;

@@ -109,6 +109,8 @@ impl RemoteError {
             Reply::Chunks(_) => "Chunks",
             Reply::Xattrs(_) => "Xattrs",
             Reply::Range(_) => "Range",
+            Reply::Contents(_) => "Contents",
+            Reply::Manifest(_) => "Manifest",
         };
         Self::Protocol(ProtocolFault::Unexpected { got })
     }

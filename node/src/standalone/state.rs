@@ -5,7 +5,9 @@ use super::observer::{Observer, RunEvent};
 use crate::local::manifest_cache::ManifestCache;
 use orbit_cdc::ORBIT_64K;
 use orbit_core::{Chunk, ContentHash, FileIdentity, Timestamp};
-use orbit_store::{CachedManifest, JobsDb, StoreError, Universe};
+use orbit_store::{CachedManifest, JobsDb, SharedPage, SharedParams, StoreError, Universe};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -111,6 +113,31 @@ impl UniverseCache {
         self.add(CachedManifest { identity: *identity, params_id: PLAIN_ID, root: hash, chunks: None });
     }
 
+    /// Lets the grid know this manifest, if its chunks are kept. Whether it did not know it yet.
+    pub fn share(&self, identity: &FileIdentity, root: ContentHash) -> bool {
+        let is_new = !self.universe.root(identity, SHARED_ID).is_ok_and(|shared| shared == Some(root));
+        if is_new {
+            self.add(CachedManifest { identity: *identity, params_id: SHARED_ID, root, chunks: None });
+        }
+        is_new
+    }
+
+    /// Up to `limit` contents that the grid may know, from the `next` of the page before on.
+    pub fn shared(&self, after: &[u8], limit: usize) -> Result<SharedPage, StoreError> {
+        // What is gathered still is not in the universe.
+        self.flush()?;
+        self.universe.shared(shared_params(), after, limit)
+    }
+
+    /// The chunks of those of the shared contents that are wanted: see [`Universe::shared_lists`].
+    pub fn shared_lists(
+        &self,
+        wanted: HashSet<ContentHash>,
+        each: impl FnMut(ContentHash, &[Chunk]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.universe.shared_lists(shared_params(), wanted, each)
+    }
+
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().expect("gathering manifests does not panic")
     }
@@ -155,6 +182,12 @@ impl ManifestCache for UniverseCache {
 
 /// Stands in place of a parameter set's number for hashes of whole files without chunks.
 const PLAIN_ID: u32 = u32::MAX;
+/// Likewise for the tag that says that the grid may know a manifest.
+const SHARED_ID: u32 = u32::MAX - 1;
+
+fn shared_params() -> SharedParams {
+    SharedParams { lists: params_id(), tags: SHARED_ID }
+}
 
 fn params_id() -> u32 {
     u32::from(ORBIT_64K.id().number())

@@ -1,8 +1,10 @@
 //! [`Job`]: one call, answered on a thread of its own.
 
+use super::cache::Lease;
 use super::session::{Gone, Replies};
 use super::{Shared, stream};
 use crate::local::jail::Jail;
+use crate::local::manifest_cache::ManifestCache as _;
 use crate::local::system::LocalSystem;
 use orbit_core::filter::KeepAll;
 use orbit_core::grid::Refusal;
@@ -20,7 +22,10 @@ use tokio::sync::OwnedSemaphorePermit;
 const READ_BYTES_MAX: u32 = 1 << 20;
 
 /// Chunks in one reply.
-const CHUNKS_MAX: usize = 4_096;
+pub(super) const CHUNKS_MAX: usize = 4_096;
+
+/// Larger files' chunks are not kept unless they were asked for: 1 million of them are 36 MiB of memory.
+const KEPT_BYTES_MAX: u64 = 64 << 30;
 
 /// Extended attributes of one object in one reply: a frame holds 4 MiB.
 const XATTR_BYTES_MAX: usize = 3 << 20;
@@ -160,7 +165,9 @@ impl Job {
                 self.of_file(call)
             }
             // The driver takes these.
-            Call::Prune { .. } | Call::Stop => Ok(Reply::Done),
+            Call::Prune { .. } | Call::Stop | Call::Contents { .. } | Call::Manifests { .. } => {
+                Ok(Reply::Done)
+            }
         }
     }
 
@@ -220,9 +227,17 @@ impl Job {
         let mut waiting: Vec<Chunk> = Vec::new();
         let mut gone = Ok(());
         let mut bytes = 0;
-        let detail = if with_chunks { ChunkDetail::Chunks } else { ChunkDetail::RootOnly };
+        // Whatever is read is read for the grid's universe, too.
+        let detail = if with_chunks || keeps_chunks(&system, path, &cache) {
+            ChunkDetail::Chunks
+        } else {
+            ChunkDetail::RootOnly
+        };
         let hash = system.chunk(path, detail, &mut |chunk| {
             bytes += u64::from(chunk.len);
+            if !with_chunks {
+                return;
+            }
             waiting.push(chunk);
             if waiting.len() == CHUNKS_MAX {
                 gone = self.replies.send(&Reply::Chunks(std::mem::take(&mut waiting)));
@@ -234,7 +249,10 @@ impl Job {
         gone?;
         let hash = hash?;
         if !cache.has_answered() {
-            let size = if with_chunks { bytes } else { system.metadata(path).map_or(0, |found| found.size) };
+            let size = match detail {
+                ChunkDetail::Chunks => bytes,
+                ChunkDetail::RootOnly => system.metadata(path).map_or(0, |found| found.size),
+            };
             self.shared.counters.bytes_hashed.fetch_add(size, Relaxed);
         }
         if !waiting.is_empty() {
@@ -275,6 +293,14 @@ impl Job {
             }
         }
     }
+}
+
+/// Whether the chunks of a file whose root alone is wanted are kept: if it must be read for that anyway.
+fn keeps_chunks(system: &LocalSystem, path: &RelPath, cache: &Lease) -> bool {
+    cache.universe().is_some_and(|universe| {
+        let found = system.metadata(path).ok().filter(|found| found.size <= KEPT_BYTES_MAX);
+        found.is_some_and(|found| universe.root(&found.identity()).is_none())
+    })
 }
 
 fn xattrs(found: Vec<Xattr>, path: &RelPath) -> Result<Reply, SystemError> {

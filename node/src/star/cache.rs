@@ -5,8 +5,10 @@
 
 use crate::local::manifest_cache::ManifestCache;
 use crate::standalone::observer::{Observer, RunEvent};
-use crate::standalone::state::{UniverseCache, open_universe};
+use crate::standalone::state::{UNIVERSE_FILE, UniverseCache, now, open_universe};
 use orbit_core::{Chunk, ContentHash, FileIdentity};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +30,21 @@ struct Open {
     users: u32,
     /// Counts uses, so that who closes it can tell whether it was used again.
     uses: u64,
+    /// Something was stored since it was opened.
+    is_changed: bool,
+    /// Names what is in it. Another number means that something may have changed.
+    state: u64,
+    /// Its file, when that was its state.
+    stamp: Option<Stamp>,
+}
+
+/// What changes when another process writes a file: inode, length, time.
+type Stamp = (u64, u64, i64, i64);
+
+impl Open {
+    fn renew_state(&mut self) {
+        self.state = (now().as_nanos() as u64).max(self.state + 1);
+    }
 }
 
 impl SharedCache {
@@ -39,6 +56,7 @@ impl SharedCache {
     pub fn lease(&self) -> Lease {
         let mut open = super::lock(&self.0.open);
         if open.cache.is_none() {
+            self.look_at_file(&mut open);
             open.cache = open_universe(&self.0.data_dir, &Log).map(Arc::new);
         }
         open.users += 1;
@@ -52,10 +70,47 @@ impl SharedCache {
         if open.users == 0
             && open.uses == uses
             && let Some(cache) = open.cache.take()
-            && let Err(error) = cache.flush()
         {
-            tracing::warn!(%error, "cannot cache hashes");
+            if let Err(error) = cache.flush() {
+                tracing::warn!(%error, "cannot cache hashes");
+            }
+            drop(cache);
+            // Closing alone writes the file, too.
+            open.stamp = self.stamp();
+            if std::mem::take(&mut open.is_changed) {
+                open.renew_state();
+            }
         }
+    }
+
+    /// Whether there is one. None is made only to be looked into.
+    pub fn is_there(&self) -> bool {
+        self.stamp().is_some()
+    }
+
+    /// Names what is in it now: as long as the number is the same, so is the content.
+    pub fn state(&self) -> u64 {
+        let mut open = super::lock(&self.0.open);
+        if open.cache.is_none() {
+            self.look_at_file(&mut open);
+        } else if open.is_changed {
+            open.renew_state();
+        }
+        open.state
+    }
+
+    /// Another process may have written it.
+    fn look_at_file(&self, open: &mut Open) {
+        let stamp = self.stamp();
+        if stamp != open.stamp || open.state == 0 {
+            open.stamp = stamp;
+            open.renew_state();
+        }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let of = |file: Metadata| (file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+        std::fs::metadata(self.0.data_dir.join(UNIVERSE_FILE)).ok().map(of)
     }
 
     #[cfg(test)]
@@ -77,6 +132,20 @@ impl Lease {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// What is in it, if it could be opened.
+    pub fn universe(&self) -> Option<&UniverseCache> {
+        self.cache.as_deref()
+    }
+
+    /// What the grid had hashed, it may know.
+    fn share(&self, identity: &FileIdentity, root: ContentHash) {
+        if let Some(cache) = &self.cache
+            && cache.share(identity, root)
+        {
+            super::lock(&self.shared.0.open).is_changed = true;
+        }
+    }
+
     fn note<T>(&self, answer: Option<T>) -> Option<T> {
         self.answered.fetch_or(answer.is_some(), Ordering::Relaxed);
         answer
@@ -85,17 +154,25 @@ impl Lease {
 
 impl ManifestCache for Lease {
     fn root(&self, identity: &FileIdentity) -> Option<ContentHash> {
-        self.note(self.cache.as_ref()?.root(identity))
+        let root = self.note(self.cache.as_ref()?.root(identity))?;
+        self.share(identity, root);
+        Some(root)
     }
 
     fn chunks(&self, identity: &FileIdentity) -> Option<Vec<Chunk>> {
-        self.note(self.cache.as_ref()?.chunks(identity))
+        let cache = self.cache.as_ref()?;
+        let chunks = self.note(cache.chunks(identity))?;
+        if let Some(root) = cache.root(identity) {
+            self.share(identity, root);
+        }
+        Some(chunks)
     }
 
     fn store(&self, identity: &FileIdentity, root: ContentHash, chunks: Option<Vec<Chunk>>) {
         if let Some(cache) = &self.cache {
             cache.store(identity, root, chunks);
         }
+        self.share(identity, root);
     }
 }
 

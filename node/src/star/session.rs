@@ -3,6 +3,7 @@
 use super::Shared;
 use super::allowed::{NoPlace, Place};
 use super::answer::{Asked, Job, Scene};
+use super::contents::Inquiry;
 use super::counters::End;
 use super::frames::{SendFault, read_frame, write_all};
 use orbit_core::RelPath;
@@ -31,11 +32,31 @@ const FRAMES_HEARD: usize = 1;
 /// Replies that wait to be written: the next is made while the last is sent, and that is all it takes.
 const REPLIES_WAITING: usize = 3;
 
+/// What a session may be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topics {
+    /// For the Nucleus: files, and the contents the star holds.
+    All,
+    /// For other voters: the contents.
+    Contents,
+}
+
+/// What a session is about.
+enum Topic {
+    Files(Scene),
+    /// With the session's place.
+    Contents(Arc<OwnedSemaphorePermit>),
+}
+
 /// What the reader hands on: a frame, or that it was none.
 type Heard = Result<Vec<u8>, &'static str>;
 
 /// Serves a session to its end.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(shared: &Arc<Shared>, stream: S) -> End {
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(
+    shared: &Arc<Shared>,
+    stream: S,
+    topics: Topics,
+) -> End {
     let Ok(opening) = Arc::clone(&shared.openings).try_acquire_owned() else { return End::Crowded };
     let (mut reading, mut writing) = tokio::io::split(stream);
     let (heard, frames) = mpsc::channel(FRAMES_HEARD);
@@ -70,7 +91,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(shared: &Arc
     };
     let driver = Driver { shared, frames, replies: Replies(replies) };
     let speak = async {
-        let driver = driver.drive(opening);
+        let driver = driver.drive(opening, topics);
         tokio::pin!(driver, writer);
         tokio::select! {
             end = &mut driver => match end {
@@ -115,24 +136,34 @@ struct Driver<'s> {
 }
 
 impl Driver<'_> {
-    async fn drive(mut self, waiting: OwnedSemaphorePermit) -> End {
-        let scene = match self.open().await {
+    async fn drive(mut self, waiting: OwnedSemaphorePermit, topics: Topics) -> End {
+        let topic = match self.open(topics).await {
             Ok(opened) => opened,
             Err(end) => return end,
         };
         drop(waiting);
-        match self.answer_calls(scene).await {
+        let ended = match topic {
+            Topic::Files(scene) => self.answer_calls(scene).await,
+            Topic::Contents(place) => self.answer_about_contents(place).await,
+        };
+        match ended {
             Ok(never) => match never {},
             Err(end) => end,
         }
     }
 
     /// Hears the opening and finds the place it asks for.
-    async fn open(&mut self) -> Result<Scene, End> {
+    async fn open(&mut self, topics: Topics) -> Result<Topic, End> {
         let shared = Arc::clone(self.shared);
         let frame = self.hear(shared.limits.opening).await?;
         let opening: Opening = decode(&frame).map_err(|_| End::Wrong("the first frame is no opening"))?;
-        if let Err(refusal) = shared.admit(opening.fence) {
+        let admitted = match topics {
+            Topics::All => shared.admit(opening.fence),
+            // Nothing is done for it that a voter which is not the Nucleus could get wrong.
+            Topics::Contents if opening.path.is_empty() => Ok(()),
+            Topics::Contents => Err(Refusal::NotNucleus { node: shared.name() }),
+        };
+        if let Err(refusal) = admitted {
             return Err(self.refuse(refusal).await);
         }
         let Ok(session) = Arc::clone(&shared.sessions).try_acquire_owned() else {
@@ -143,6 +174,11 @@ impl Driver<'_> {
         // The permit goes with the thread too: a disk that hangs may hold it longer than anybody waits.
         let session = Arc::new(session);
         let permit = Arc::clone(&session);
+        if opening.path.is_empty() {
+            let opened = Opened { start: Vec::new(), node, ways: Vec::new() };
+            self.replies.say(&Reply::Opened(opened)).await?;
+            return Ok(Topic::Contents(session));
+        }
         let found = spawn_blocking(move || {
             let found = shared.allowed.find(&node, &opening.path, opening.browse);
             drop(permit);
@@ -154,7 +190,7 @@ impl Driver<'_> {
             Ok(Place::Inside { jail, start }) => {
                 opened.start = start.as_bytes().to_vec();
                 self.replies.say(&Reply::Opened(opened)).await?;
-                Ok(Scene::new(jail, session))
+                Ok(Topic::Files(Scene::new(jail, session)))
             }
             Ok(Place::Above(ways)) => {
                 opened.ways = ways.into_iter().map(Octets).collect();
@@ -177,37 +213,70 @@ impl Driver<'_> {
             match decode(&frame) {
                 // They were meant for a scan that has ended meanwhile.
                 Ok(Call::Prune { .. } | Call::Stop) => {}
-                Ok(call) => scene = self.answer(call, scene).await?,
+                Ok(Call::Contents { .. } | Call::Manifests { .. }) => {
+                    return Err(End::Wrong("a session about files was asked about contents"));
+                }
+                Ok(call) => {
+                    let (shared, replies) = (Arc::clone(self.shared), self.replies.clone());
+                    let job = move |call: &Call, asked| Job { scene, replies, asked, shared }.run(call);
+                    scene = self.answer(call, job).await?;
+                }
                 Err(_) => return Err(End::Wrong("what came is no call")),
             }
         }
     }
 
-    /// Has a call answered on a thread of its own, and hears meanwhile what else the asker says.
-    async fn answer(&mut self, call: Call, scene: Scene) -> Result<Scene, End> {
+    /// Likewise for a session about contents.
+    async fn answer_about_contents(
+        &mut self,
+        mut place: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Infallible, End> {
+        loop {
+            let frame = self.hear(self.shared.limits.idle).await?;
+            match decode(&frame) {
+                Ok(Call::Stop) => {}
+                Ok(call @ (Call::Contents { .. } | Call::Manifests { .. })) => {
+                    let (shared, replies) = (Arc::clone(self.shared), self.replies.clone());
+                    let inquiry =
+                        move |call: &Call, asked| (place, Inquiry { replies, asked, shared }.answer(call));
+                    place = self.answer(call, inquiry).await?;
+                }
+                Ok(_) => return Err(End::Wrong("a session about contents was asked about files")),
+                Err(_) => return Err(End::Wrong("what came is no call")),
+            }
+        }
+    }
+
+    /// Has a call answered on a thread of its own, and hears meanwhile what else the asker says. What the job needs it gives
+    /// back with the last reply.
+    async fn answer<T: Send + 'static>(
+        &mut self,
+        call: Call,
+        job: impl FnOnce(&Call, Arc<Asked>) -> (T, Option<Reply>) + Send + 'static,
+    ) -> Result<T, End> {
         let shared = Arc::clone(self.shared);
         let _running = shared.counters.run();
         let asked = Arc::new(Asked::default());
         let _given_up = StopOnDrop(Arc::clone(&asked));
-        let job = Job {
-            scene,
-            replies: self.replies.clone(),
-            asked: Arc::clone(&asked),
-            shared: Arc::clone(&shared),
-        };
-        let job = async {
-            let heavy =
-                if is_heavy(&call) { Some(Arc::clone(&shared.heavy).acquire_owned().await) } else { None };
-            // The permit goes with the thread: it may outlive this future.
-            spawn_blocking(move || (job.run(&call), heavy).0).await
+        let job = {
+            let asked = Arc::clone(&asked);
+            async {
+                let heavy = if is_heavy(&call) {
+                    Some(Arc::clone(&shared.heavy).acquire_owned().await)
+                } else {
+                    None
+                };
+                // The permit goes with the thread: it may outlive this future.
+                spawn_blocking(move || (job(&call, asked), heavy).0).await
+            }
         };
         tokio::pin!(job);
         loop {
             tokio::select! {
                 done = &mut job => {
-                    let (scene, last) = done.map_err(|error| panicked(&error))?;
+                    let (kept, last) = done.map_err(|error| panicked(&error))?;
                     self.replies.say(&last.ok_or(End::Closed)?).await?;
-                    return Ok(scene);
+                    return Ok(kept);
                 }
                 heard = self.frames.recv() => {
                     let frame = heard.ok_or(End::Closed)?.map_err(End::Wrong)?;
@@ -245,7 +314,14 @@ impl Drop for StopOnDrop {
 }
 
 const fn is_heavy(call: &Call) -> bool {
-    matches!(call, Call::Scan { .. } | Call::HashRange { .. } | Call::Chunk { .. })
+    matches!(
+        call,
+        Call::Scan { .. }
+            | Call::HashRange { .. }
+            | Call::Chunk { .. }
+            | Call::Contents { .. }
+            | Call::Manifests { .. }
+    )
 }
 
 fn panicked(error: &JoinError) -> End {

@@ -2,12 +2,12 @@
 
 use super::NucleusUniverse;
 use super::find::Rows;
-use super::schema::{HOLDER_NUMBERS, HOLDINGS, ROOTS};
+use super::schema::{HOLDER_NUMBERS, HOLDERS, HOLDINGS, ROOTS};
 use super::tidy::Numbers;
 use crate::error::StoreError;
 use orbit_core::grid::Content;
 use orbit_core::ids::NodeId;
-use redb::ReadOnlyTable;
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable};
 use std::path::PathBuf;
 
 /// What was recorded of a holder when the comparison began. What is recorded meanwhile does not show.
@@ -24,6 +24,19 @@ pub struct Held {
 }
 
 impl NucleusUniverse {
+    /// Nodes of which contents are recorded.
+    pub fn holders(&self) -> Result<Vec<NodeId>, StoreError> {
+        let list = |transaction: ReadTransaction| -> Result<Vec<NodeId>, redb::Error> {
+            let holders = transaction.open_table(HOLDERS)?;
+            let node = |row: Result<(_, AccessGuard<'_, [u8; 16]>), redb::StorageError>| {
+                Ok(NodeId::from_bytes(row?.1.value()))
+            };
+            holders.iter()?.map(node).collect()
+        };
+        list(self.0.begin_read()?)
+            .map_err(|error| StoreError::redb("list who holds contents", &self.0.path, error))
+    }
+
     /// Begins to compare what is recorded of this holder. Reads all that is recorded of it.
     pub fn held(&self, holder: NodeId) -> Result<Held, StoreError> {
         let transaction = self.0.begin_read()?;
