@@ -186,9 +186,8 @@ async fn start(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
     let transport = Arc::new(MeshTransport::new(node));
     let own = node.membership().node;
     let mut config = GroupConfig::new(own, u64::from_le_bytes(random()));
-    if let Some(every) = node.options.snapshot_every {
-        (config.snapshot_every, config.entries_kept) = (every, every / 2);
-    }
+    let every = node.config.snapshot_every;
+    (config.snapshot_every, config.entries_kept) = (every, (every / 2).min(config.entries_kept));
     let started = Group::start(config, opened.log, opened.databases, Arc::clone(&transport) as _).await;
     let group = started.map_err(DaemonError::Start)?;
     // A recovery or a restored backup begins a new epoch in the records.

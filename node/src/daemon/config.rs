@@ -11,6 +11,7 @@
 //! [nucleus]                            # heeded on whichever node is the Nucleus: the same on all is best
 //! voters = 3                           # nodes that vote, if there are enough: 1, 3 or 5
 //! stabilise_s = 30                     # a voter that is silent for longer is replaced
+//! snapshot_every = 10000               # entries of the log after which a snapshot is written
 //! ```
 
 use super::error::DaemonError;
@@ -42,6 +43,8 @@ pub struct Config {
     pub voters: u8,
     /// How long a voter may be silent before it is replaced.
     pub stabilise: Duration,
+    /// Entries of the log after which a snapshot is written.
+    pub snapshot_every: u64,
 }
 
 /// Voters that are wanted unless `star.toml` says otherwise.
@@ -50,6 +53,11 @@ const VOTERS: u8 = 3;
 const STABILISE_S: u64 = 30;
 /// Longest time that can be set, seconds: a day.
 const STABILISE_S_MAX: u64 = 86_400;
+/// Entries between snapshots unless `star.toml` says otherwise.
+const SNAPSHOT_EVERY: u64 = 10_000;
+/// Fewest and most that can be set.
+const SNAPSHOT_EVERY_MIN: u64 = 10;
+const SNAPSHOT_EVERY_MAX: u64 = 10_000_000;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +78,7 @@ struct RawConfig {
 struct RawNucleus {
     voters: u8,
     stabilise_s: u64,
+    snapshot_every: u64,
 }
 
 impl RawNucleus {
@@ -80,7 +89,7 @@ impl RawNucleus {
 
 impl Default for RawNucleus {
     fn default() -> Self {
-        Self { voters: VOTERS, stabilise_s: STABILISE_S }
+        Self { voters: VOTERS, stabilise_s: STABILISE_S, snapshot_every: SNAPSHOT_EVERY }
     }
 }
 
@@ -138,6 +147,9 @@ pub enum ConfigError {
     /// A time that is too short or too long.
     #[error("[nucleus] stabilise_s is {0}; it can be 1 to {STABILISE_S_MAX}")]
     Stabilise(u64),
+    /// So many entries between snapshots that they come all the time, or never.
+    #[error("[nucleus] snapshot_every is {0}; it can be {SNAPSHOT_EVERY_MIN} to {SNAPSHOT_EVERY_MAX}")]
+    SnapshotEvery(u64),
     /// It cannot be read.
     #[error("it cannot be read")]
     Io(#[from] io::Error),
@@ -181,7 +193,16 @@ impl Config {
             }
         }
         let stabilise = Duration::from_secs(STABILISE_S);
-        Ok(Self { name, allowed_paths, listen, mdns, via: Vec::new(), voters: VOTERS, stabilise })
+        Ok(Self {
+            name,
+            allowed_paths,
+            listen,
+            mdns,
+            via: Vec::new(),
+            voters: VOTERS,
+            stabilise,
+            snapshot_every: SNAPSHOT_EVERY,
+        })
     }
 
     /// Reads `star.toml`.
@@ -227,6 +248,9 @@ impl Config {
         if !(1..=STABILISE_S_MAX).contains(&raw.nucleus.stabilise_s) {
             return Err(ConfigError::Stabilise(raw.nucleus.stabilise_s));
         }
+        if !(SNAPSHOT_EVERY_MIN..=SNAPSHOT_EVERY_MAX).contains(&raw.nucleus.snapshot_every) {
+            return Err(ConfigError::SnapshotEvery(raw.nucleus.snapshot_every));
+        }
         Ok(Self {
             name: raw.name,
             allowed_paths: paths,
@@ -235,6 +259,7 @@ impl Config {
             via: raw.mesh.via,
             voters: raw.nucleus.voters,
             stabilise: Duration::from_secs(raw.nucleus.stabilise_s),
+            snapshot_every: raw.nucleus.snapshot_every,
         })
     }
 
@@ -244,7 +269,11 @@ impl Config {
             name: self.name.clone(),
             security: RawSecurity { allowed_paths: self.allowed_paths.clone() },
             mesh: RawMesh { listen: self.listen.clone(), mdns: self.mdns, via: self.via.clone() },
-            nucleus: RawNucleus { voters: self.voters, stabilise_s: self.stabilise.as_secs() },
+            nucleus: RawNucleus {
+                voters: self.voters,
+                stabilise_s: self.stabilise.as_secs(),
+                snapshot_every: self.snapshot_every,
+            },
             api: None,
         };
         let text = toml::to_string(&raw)
@@ -324,6 +353,7 @@ mdns = true
             via: vec!["a.example:4001".into()],
             voters: 5,
             stabilise: Duration::from_secs(7),
+            snapshot_every: 70,
             ..Config::parse(CONTRACT).expect("reads")
         };
         config.save(&path).expect("saves");

@@ -4,7 +4,7 @@ use super::config::Config;
 use super::data_dir::DataDir;
 use super::error::DaemonError;
 use super::shared::{Node, identity, is_reachable_from_elsewhere};
-use super::{events, nucleus_link, renewal};
+use super::{backup, events, nucleus_link, renewal};
 use crate::api::server::ApiServer;
 use crate::api::types::ThisNode;
 use crate::group::files;
@@ -36,8 +36,6 @@ pub struct RunOptions {
     pub certificate_lifetime_ms: i64,
     /// Time between heartbeats.
     pub pulse_interval: Duration,
-    /// Entries of the log after which a snapshot is written; as the group sees fit unless given.
-    pub snapshot_every: Option<u64>,
 }
 
 impl Default for RunOptions {
@@ -45,7 +43,6 @@ impl Default for RunOptions {
         Self {
             certificate_lifetime_ms: LIFETIME_MS,
             pulse_interval: Duration::from_millis(orbit_core::wire::pulse::PULSE_INTERVAL_MS),
-            snapshot_every: None,
         }
     }
 }
@@ -118,6 +115,9 @@ pub fn run_with(
         node.tasks.spawn(crate::nucleus::office::keep(Arc::clone(&node)));
         node.tasks.spawn(nucleus_link::keep(Arc::clone(&node)));
         node.tasks.spawn(renewal::keep(Arc::clone(&node)));
+        node.tasks.spawn(crate::nucleus::contents::fill::keep(Arc::clone(&node)));
+        node.tasks.spawn(backup::keep(Arc::clone(&node)));
+        node.tasks.spawn(crate::api::last_known::keep(Arc::clone(&node)));
         node.tasks.spawn(measure_disk(Arc::clone(&node)));
         wait_for_addresses(&node).await;
         wait_for_office(&node).await;
