@@ -27,6 +27,7 @@ use crate::standalone::error::chain;
 use orbit_consensus::{Group, GroupConfig, Office, Standing};
 use orbit_core::grid::{DiskClass, Metered, Role};
 use orbit_core::ids::NodeId;
+use orbit_core::wire::join::NucleusAddress;
 use orbit_mesh::key::random;
 use orbit_store::CurrentUniverse;
 use std::collections::BTreeSet;
@@ -58,6 +59,20 @@ impl Seat {
     pub(crate) async fn metering(&self) -> Result<Vec<Metered>, DaemonError> {
         let directory = self.directory.clone();
         files::blocking(move || files::metering(&directory)).await
+    }
+}
+
+impl Seat {
+    /// Where the others of the group are, by its records.
+    pub(crate) fn members(&self, node: &Node) -> Vec<NucleusAddress> {
+        let standing = self.group.standing().borrow().clone();
+        let own = node.membership().node;
+        let ids = standing.voters.iter().chain(&standing.learners).filter(|id| **id != own);
+        self.group.with(|state| {
+            let records = ids.filter_map(|id| state.node(*id));
+            let located = records.filter(|record| !record.profile.addresses.is_empty());
+            located.map(|record| crate::nucleus::pulse::address(node, record)).collect()
+        })
     }
 }
 

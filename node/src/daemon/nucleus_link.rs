@@ -334,9 +334,15 @@ async fn told_by(node: &Node, member: PeerId) -> Vec<(PeerId, Vec<Multiaddr>)> {
 fn known(node: &Node) -> Vec<(PeerId, Vec<Multiaddr>)> {
     let mut candidates = Vec::new();
     let discovered = node.mesh.discovered();
-    let leader = node.group().and_then(|seat| seat.group.standing().borrow().leader);
     let mut nuclei = node.membership().nuclei;
-    nuclei.sort_by_key(|nucleus| Some(nucleus.node) != leader);
+    if let Some(seat) = node.group() {
+        // The group's own records are newer than what a Nucleus told last.
+        let by_records = seat.members(node);
+        nuclei.retain(|told| by_records.iter().all(|known| known.node != told.node));
+        nuclei.extend(by_records);
+        let leader = seat.group.standing().borrow().leader;
+        nuclei.sort_by_key(|nucleus| Some(nucleus.node) != leader);
+    }
     for nucleus in nuclei {
         let Some(peer) = peer_id_of(&nucleus.key) else { continue };
         let mut addresses: Vec<Multiaddr> = discovered

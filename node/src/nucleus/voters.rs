@@ -200,7 +200,7 @@ pub(super) async fn keep(node: Arc<Node>, nucleus: Arc<Nucleus>) {
     loop {
         tokio::select! {
             () = nucleus.ended.cancelled() => return,
-            _ = standing.changed() => nucleus.tell_news(),
+            _ = standing.changed() => nucleus.announce(&node).await,
             () = tokio::time::sleep(wait) => {}
         }
         let observed = nucleus.observed(&node);
