@@ -227,8 +227,12 @@ async fn carry_out(node: &Node, nucleus: &Nucleus, step: &Step) -> Result<(), Da
     match step {
         Step::FinishChange => {
             let _one_at_a_time = nucleus.voting.lock().await;
-            let voters = nucleus.group().standing().borrow().voters.clone();
-            nucleus.group().set_voters(voters).await.map_err(|error| nucleus.told(error))
+            let standing = nucleus.group().standing().borrow().clone();
+            // Whoever began it may have finished it meanwhile.
+            if standing.outgoing.is_none() {
+                return Ok(());
+            }
+            nucleus.group().set_voters(standing.voters).await.map_err(|error| nucleus.told(error))
         }
         Step::GiveRole(id) => give_role(node, nucleus, *id, Role::Nucleus).await,
         Step::TakeRole(id) => give_role(node, nucleus, *id, Role::Star).await,
