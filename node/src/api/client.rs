@@ -9,7 +9,7 @@ mod star;
 pub use error::ClientError;
 pub use star::StarStream;
 
-use super::error::{AGAIN_HEADER, Again};
+use super::error::Again;
 use super::records::AS_OF_HEADER;
 use super::request::REQUEST_HEADER;
 use super::types::ApiError;
@@ -167,14 +167,20 @@ impl Daemon {
         let id = RequestId::from_bytes(random()).to_string();
         let id = HeaderValue::from_str(&id).expect("an id can stand in a header");
         let deadline = Instant::now() + AGAIN_FOR;
+        let mut is_unsure = false;
         loop {
             let mut request = request(method.clone(), path, body.clone());
             request.headers_mut().insert(REQUEST_HEADER, id.clone());
             match self.send(request, self.patience) {
                 Ok(answer) => return Ok(answer.value),
-                Err((error, Again::Yes)) if Instant::now() + PAUSE < deadline => {
+                Err((error, again @ (Again::Yes | Again::Unsure))) if Instant::now() + PAUSE < deadline => {
                     tracing::debug!(%error, "the request is sent again");
+                    is_unsure |= again == Again::Unsure;
                     std::thread::sleep(PAUSE);
+                }
+                // An answer that stands says what became of all attempts.
+                Err((error, again)) if is_unsure && again != Again::No && error.is_without_effect() => {
+                    return Err(ClientError::Unsettled(Box::new(error)));
                 }
                 Err((error, _)) => return Err(error),
             }
@@ -199,13 +205,15 @@ impl Daemon {
     ) -> Result<Dated<T>, (ClientError, Again)> {
         let mut again = Again::No;
         let answered = self.in_time(patience, async {
+            // The daemon itself may be starting again.
+            again = Again::Yes;
             let (mut sender, _driver) = self.converse().await?;
             // From here on it may have been done; whether it was is found out by sending it again.
-            again = Again::Yes;
+            again = Again::Unsure;
             let response = sender.send_request(request).await.map_err(ClientError::Http)?;
             let (status, headers) = (response.status(), response.headers().clone());
             let body = body_of(response).await?;
-            again = if headers.contains_key(AGAIN_HEADER) { Again::Yes } else { Again::No };
+            again = Again::of(&headers);
             if status.is_success() { Ok((body, as_of(&headers))) } else { Err(failure(status, &body)) }
         });
         let (answer, as_of_ms) = answered.map_err(|error| {

@@ -4,13 +4,17 @@ use super::types::{ApiError, ErrorCode};
 use crate::daemon::DaemonError;
 use crate::standalone::error::chain;
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use orbit_consensus::GroupError;
 use orbit_core::grid::Refusal;
 use orbit_core::grid::refusal::RefusalKind;
 
-/// Marks an answer that another node, or this one a moment later, may give differently: the Nucleus was changing.
+/// Marks an answer that another node, or this one a moment later, may give differently: the Nucleus was changing. Its value
+/// is [`UNSURE`] if what was asked may have been done all the same.
 pub const AGAIN_HEADER: &str = "orbit-again";
+/// See [`AGAIN_HEADER`].
+pub const UNSURE: &str = "unsure";
 
 /// A failed request.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub enum Again {
     No,
     /// Yes: who is the Nucleus was changing.
     Yes,
+    /// Yes, and the outcome is not known: it may have been done.
+    Unsure,
 }
 
 impl ApiFailure {
@@ -31,9 +37,21 @@ impl ApiFailure {
         Self(error, Again::No)
     }
 
+    /// The same, of something that may have been done.
+    #[must_use]
+    pub fn unsure(mut self) -> Self {
+        if !self.0.is_uncertain {
+            self.0.is_uncertain = true;
+            self.0.message += "; it may or may not have been done";
+            self.0.hint =
+                Some("look with `orbit node ls` or `orbit token ls` before trying again".to_owned());
+        }
+        self
+    }
+
     /// The request cannot be understood.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::of(ApiError { code: ErrorCode::Usage, message: message.into(), hint: None })
+        Self::of(ApiError::new(ErrorCode::Usage, message.into(), None))
     }
 }
 
@@ -59,10 +77,7 @@ impl From<Refusal> for ApiFailure {
             Refusal::NotNucleus { .. } | Refusal::NoNucleus { .. } | Refusal::NoQuorum { .. } => Again::Yes,
             _ => Again::No,
         };
-        Self(
-            ApiError { code: code_of(&refusal), message: refusal.to_string(), hint: hint_of(&refusal) },
-            again,
-        )
+        Self(ApiError::new(code_of(&refusal), refusal.to_string(), hint_of(&refusal)), again)
     }
 }
 
@@ -70,8 +85,29 @@ impl From<DaemonError> for ApiFailure {
     fn from(error: DaemonError) -> Self {
         match error {
             DaemonError::Refused(refusal) => refusal.into(),
-            error => Self::of(ApiError { code: error.code(), message: chain(&error), hint: error.hint() }),
+            error @ DaemonError::Group(GroupError::Unsure) => {
+                Self(ApiError::new(error.code(), chain(&error), error.hint()), Again::Unsure).unsure()
+            }
+            error => Self::of(ApiError::new(error.code(), chain(&error), error.hint())),
         }
+    }
+}
+
+impl Again {
+    /// What the headers of an answer say.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        match headers.get(AGAIN_HEADER) {
+            None => Self::No,
+            Some(value) if value == UNSURE => Self::Unsure,
+            Some(_) => Self::Yes,
+        }
+    }
+}
+
+impl ApiError {
+    /// Of something that was certainly not done.
+    pub const fn new(code: ErrorCode, message: String, hint: Option<String>) -> Self {
+        Self { code, message, hint, is_uncertain: false }
     }
 }
 
@@ -85,9 +121,12 @@ impl IntoResponse for ApiFailure {
             ErrorCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut response = (status, Json(self.0)).into_response();
-        if self.1 == Again::Yes {
-            response.headers_mut().insert(AGAIN_HEADER, HeaderValue::from_static("1"));
-        }
+        let again = match self.1 {
+            Again::No => return response,
+            Again::Yes => HeaderValue::from_static("1"),
+            Again::Unsure => HeaderValue::from_static(UNSURE),
+        };
+        response.headers_mut().insert(AGAIN_HEADER, again);
         response
     }
 }

@@ -6,7 +6,7 @@
 //! When there is no Nucleus in time, a question is answered from this node's own copy of the records if it has one, marked
 //! as of when that was the grid's state; how the grid is, is told by every node.
 
-use super::error::{AGAIN_HEADER, ApiFailure};
+use super::error::{AGAIN_HEADER, Again, ApiFailure, UNSURE};
 use super::nucleus::{BODY_BYTES_MAX, GROUP, STATUS};
 use super::records::{AS_OF_HEADER, WithoutNucleus};
 use super::request::REQUEST_HEADER;
@@ -174,6 +174,7 @@ async fn send(
 ) -> Handled<Response> {
     let deadline = Instant::now() + patience;
     let mut outgoing = Outgoing::new(request).await?;
+    let mut is_unsure = false;
     loop {
         let outcome = match (node.way_to_nucleus(deadline).await, own) {
             (Ok(Way::Own), Some(next)) => match outgoing.take() {
@@ -192,18 +193,31 @@ async fn send(
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => Err(failure),
             },
-            (Err(no_way), _) => return Err(no_way.into()),
+            (Err(no_way), _) => Err(no_way.into()),
         };
-        let may_change = match &outcome {
-            Ok(response) => response.headers().contains_key(AGAIN_HEADER),
-            Err(_) => true,
+        let again = match &outcome {
+            Ok(response) => Again::of(response.headers()),
+            Err(failure) if failure.0.is_uncertain => Again::Unsure,
+            Err(_) => Again::Yes,
         };
-        if !may_change || !outgoing.is_repeatable() || Instant::now() + PAUSE >= deadline {
-            return outcome;
+        is_unsure |= again == Again::Unsure;
+        if again == Again::No || !outgoing.is_repeatable() || Instant::now() + PAUSE >= deadline {
+            return if is_unsure && again == Again::Yes { still_unsure(outcome) } else { outcome };
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A last answer that says nothing of what became of an attempt before it.
+fn still_unsure(outcome: Handled<Response>) -> Handled<Response> {
+    match outcome {
+        Ok(mut response) => {
+            response.headers_mut().insert(AGAIN_HEADER, HeaderValue::from_static(UNSURE));
+            Ok(response)
+        }
+        Err(failure) => Err(ApiFailure(failure.unsure().0, Again::Unsure)),
     }
 }
 
@@ -280,9 +294,5 @@ fn unreachable(node: &Node, error: &(dyn std::error::Error + 'static)) -> ApiFai
 
 /// A request to change something was sent; whether it arrived and was done is not known here.
 fn uncertain(node: &Node, error: &(dyn std::error::Error + 'static)) -> ApiFailure {
-    let mut failure = unreachable(node, error);
-    failure.0.code = ErrorCode::Failed;
-    failure.0.message += "; it may or may not have been done";
-    failure.0.hint = Some("look with `orbit node ls` or `orbit token ls` before trying again".to_owned());
-    failure
+    ApiFailure(unreachable(node, error).unsure().0, Again::Unsure)
 }

@@ -269,11 +269,13 @@ async fn remove_token(State(node): Shared, Path(id): Path<String>, request: Requ
     let token: TokenId =
         id.parse().map_err(|error: orbit_core::ids::BadId| ApiFailure::usage(error.to_string()))?;
     match nucleus(&node)?.commit(request.step(0), Command::RemoveToken { token }).await {
-        Err(DaemonError::Refused(refusal @ Refusal::TokenUnknown { .. })) => Err(ApiFailure::of(ApiError {
-            code: ErrorCode::NotFound,
-            message: refusal.to_string(),
-            hint: Some("`orbit token ls` lists them".to_owned()),
-        })),
+        Err(DaemonError::Refused(refusal @ Refusal::TokenUnknown { .. })) => {
+            Err(ApiFailure::of(ApiError::new(
+                ErrorCode::NotFound,
+                refusal.to_string(),
+                Some("`orbit token ls` lists them".to_owned()),
+            )))
+        }
         done => Ok(done.map(|_| ())?),
     }
 }

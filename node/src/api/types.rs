@@ -524,6 +524,9 @@ pub struct ApiError {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// Whether it may have been done all the same: the answer was lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_uncertain: bool,
 }
 
 /// What kind of failure.

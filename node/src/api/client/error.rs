@@ -23,6 +23,9 @@ pub enum ClientError {
     /// The request failed: the API says why.
     #[error("{}", .0.message)]
     Api(ApiError),
+    /// The request failed, and an attempt before may have succeeded.
+    #[error("it may or may not have been done")]
+    Unsettled(#[source] Box<ClientError>),
     /// The socket is there and cannot be used.
     #[error("cannot reach the node of this machine at {}", socket.display())]
     Socket {
@@ -74,6 +77,7 @@ impl ClientError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Api(error) => error.code,
+            Self::Unsettled(error) => error.code(),
             Self::Socket { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 ErrorCode::Refused
             }
@@ -95,6 +99,7 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Api(error) => return error.hint.clone(),
+            Self::Unsettled(_) => "look with `orbit node ls` or `orbit token ls` before trying again",
             Self::NotInGrid { .. } => {
                 "`orbit node init` founds a grid, `orbit node join TOKEN` enters one; --data-dir names another node's data"
             }
@@ -118,8 +123,9 @@ impl ClientError {
     pub fn is_without_effect(&self) -> bool {
         match self {
             Self::NotInGrid { .. } | Self::NotRunning { .. } | Self::Socket { .. } | Self::Runtime(_) => true,
-            Self::Api(error) => error.code != ErrorCode::Failed,
-            Self::Timeout { .. }
+            Self::Api(error) => error.code != ErrorCode::Failed && !error.is_uncertain,
+            Self::Unsettled(_)
+            | Self::Timeout { .. }
             | Self::Http(_)
             | Self::Body(_)
             | Self::TooLong { .. }

@@ -10,7 +10,7 @@
 //!
 //! A backup of a later version has other first bytes and is refused by this one; later versions read this one.
 
-use crate::api::types::ErrorCode;
+use crate::api::types::{BackupView, ErrorCode, GridView};
 use crate::daemon::seal::{SealError, SealKey, Stretch};
 use orbit_cdc::ContentHasher;
 use orbit_consensus::databases::Snapshot;
@@ -196,6 +196,27 @@ pub struct Header {
 }
 
 impl Header {
+    /// As the API shows it.
+    pub fn view(&self) -> BackupView {
+        BackupView {
+            grid: GridView { id: self.grid.to_string(), name: self.grid_name.clone() },
+            epoch: self.epoch,
+            index: self.manifest.mark.position.map_or(0, |position| position.index),
+            made_ms: self.made_ms,
+            made_by: self.made_by.clone(),
+            nodes: self.tally.nodes,
+            tokens: self.tally.tokens,
+            constellations: self.tally.constellations,
+            authorities: self.tally.authorities,
+            bytes: self.manifest.bytes,
+            sealed_under: match self.secrets {
+                Secrets::Passphrase { .. } => "passphrase",
+                Secrets::Grid { .. } => "grid",
+            }
+            .to_owned(),
+        }
+    }
+
     /// The grid's seal key, by a passphrase. Takes a while.
     pub fn open_with_passphrase(&self, path: &Path, passphrase: &str) -> Result<SealKey, BackupError> {
         let Secrets::Passphrase { stretch, seal_key } = &self.secrets else {
