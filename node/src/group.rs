@@ -37,6 +37,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transport::MeshTransport;
 
+/// How long a member of the group may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause before a seat that was lost (mostly because a disk was full) is taken again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -120,7 +122,9 @@ pub(crate) async fn keep(node: Arc<Node>) {
 
 /// Whether there are files of a seat, and the certificate allows to use them.
 fn is_to_sit(node: &Node) -> bool {
-    files::are_there(&node.home) && node.certificate().is_ok_and(|own| own.role.may_lead())
+    !node.has_left()
+        && files::are_there(&node.home)
+        && node.certificate().is_ok_and(|own| own.role.may_lead())
 }
 
 /// Does what follows from how the group stands, until the seat is lost or not wanted any more.
@@ -190,6 +194,9 @@ async fn learn(node: &Arc<Node>, key: &[u8; 32]) -> Result<Arc<Seat>, DaemonErro
     if let Some(seat) = node.group() {
         return Ok(seat);
     }
+    if node.has_left() {
+        return Err(DaemonError::NotInGrid { data_dir: node.home.path().to_owned() });
+    }
     let (home, key) = (node.home.clone(), SealKey::from_bytes(*key));
     files::blocking(move || files::prepare_learner(&home, &key)).await?;
     start(node).await
@@ -236,10 +243,14 @@ pub(crate) async fn stand_up(node: &Node) {
     }
 }
 
+/// Ends a seat, whoever holds it.
 pub(crate) async fn end(seat: &Seat) {
     seat.ended.cancel();
     seat.transport.close();
-    seat.group.stop().await;
+    if tokio::time::timeout(STOP_PATIENCE, seat.group.stop()).await.is_err() {
+        tracing::warn!("this node's member of the group does not end in good order");
+        seat.group.kill();
+    }
 }
 
 /// Somebody of this grid who should know says that its epoch is this. If it is newer, the group in which this node has its

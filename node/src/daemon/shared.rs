@@ -212,11 +212,17 @@ impl Node {
 
     /// Forgets the grid on disk, for good: what is still under way does not write it again.
     pub(crate) async fn leave(&self) -> Result<(), DaemonError> {
+        // From now on no seat is taken.
+        self.has_left.store(true, Ordering::Relaxed);
         crate::group::stand_up(self).await;
         let _one_at_a_time = self.changing.lock().await;
-        self.has_left.store(true, Ordering::Relaxed);
         let home = self.home.clone();
         blocking(move || home.forget_grid()).await
+    }
+
+    /// Whether it has left, or is leaving.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed)
     }
 
     /// Its own certificate.
