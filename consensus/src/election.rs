@@ -27,6 +27,7 @@ pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
     // While votes come in, nobody asks again: candidates in step with each other would go on for ever.
     let mut not_before = Instant::now();
     let mut known_vote = None;
+    let mut elected = None;
     loop {
         let (state, vote, voters) = {
             let seen = server.borrow_and_update();
@@ -45,9 +46,13 @@ pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
             pause
         } else if !voters.iter().any(|config| config.contains(&shared.own)) {
             Duration::MAX
-        } else if voters.iter().all(|config| config.len() == 1) {
-            if shared.raft.trigger().elect().await.is_err() {
-                return;
+        } else if voters.iter().all(|config| config.len() == 1 && config.contains(&shared.own)) {
+            // Nobody else is to be asked. Its vote may take a while to be stored.
+            if elected.is_none_or(|at: Instant| at.elapsed() >= shared.pace.heartbeat()) {
+                elected = Some(Instant::now());
+                if shared.raft.trigger().elect().await.is_err() {
+                    return;
+                }
             }
             shared.pace.heartbeat()
         } else {

@@ -195,3 +195,17 @@ async fn a_restarted_group_of_three_goes_on() {
         world.databases.values().map(|databases| world::lock(&databases.held).state.clone()).collect();
     assert!(states.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_its_place_to_another_ends_the_change() {
+    let mut world = World::new(1000);
+    let first = world.found().await;
+    until("it leads", || first.standing().borrow().office == Office::Leader).await;
+    let second = world.start(2).await;
+    first.add_learner(id(2)).await.expect("a learner");
+    // The answer may be lost: whoever commits the change is no voter any more.
+    let _ = first.set_voters([id(2)].into()).await;
+    until("the other leads", || second.standing().borrow().office == Office::Leader).await;
+    write(&second, "photos").await.expect("it is a quorum alone");
+    assert_eq!(second.standing().borrow().outgoing, None);
+}
