@@ -12,7 +12,9 @@
 //! test run left is removed by the next.
 
 mod api;
+pub mod conversation;
 mod daemon;
+pub mod group;
 pub mod network;
 pub mod node;
 
@@ -79,10 +81,15 @@ impl Grid {
     /// Founds the grid on the first node and lets the others join, by address on loopback and without in namespaces.
     #[track_caller]
     pub fn assemble(&self) {
-        let count = self.nodes.len();
+        self.assemble_first(self.nodes.len());
+    }
+
+    /// The same with only the first `count` of the nodes.
+    #[track_caller]
+    pub fn assemble_first(&self, count: usize) {
         self.node(0).init();
         let token = self.node(0).token(&["--uses", &(count - 1).max(1).to_string()]);
-        for node in &self.nodes[1..] {
+        for node in &self.nodes[1..count] {
             node.join(&token, &self.via(node));
         }
         self.wait_until_ready(count);

@@ -12,10 +12,11 @@
 //!  Injection   a run under strace in which one system call fails, or is the last
 //!  Mount       file systems of their own, full, read-only, or short of inodes
 //!  Grid        several nodes, on loopback or in network namespaces of their own
+//!  nucleus     trials of those of them that elect the Nucleus: writers, kills, databases compared
 //! ```
 //!
 //! Reading order: [`scene`], [`orbit`], [`snapshot`], [`tree`], [`between`], then [`injection`] and [`mount`]; [`grid`]
-//! for several nodes; [`conformance`] holds the suites that every implementation of a port passes.
+//! for several nodes, [`nucleus`] for their voters; [`conformance`] holds the suites that every implementation of a port passes.
 //!
 //! A test that needs root, a mount or strace and cannot have it says `SKIPPED` on standard error, and why.
 //!
@@ -31,6 +32,7 @@ pub mod content;
 pub mod grid;
 pub mod injection;
 pub mod mount;
+pub mod nucleus;
 pub mod orbit;
 pub mod random;
 pub mod report;

@@ -1,5 +1,6 @@
 //! [`Orbit`]: the real binary, with a home of its own.
 
+use crate::report::skipped;
 use crate::wait::{DEADLINE, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -356,6 +357,31 @@ impl std::fmt::Display for Run {
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| env::var_os("ORBIT_BIN").map_or_else(build, PathBuf::from))
+}
+
+/// The library that shifts clocks, if the binary can be made to load it; if not, says that `what` is skipped.
+///
+/// # Panics
+/// If the binary cannot be read.
+pub fn faketime(what: &str) -> Option<String> {
+    let architecture = std::env::consts::ARCH;
+    let library = ["lib", "lib64"]
+        .map(|lib| vec![format!("/usr/{lib}/{architecture}-linux-gnu"), format!("/usr/{lib}")])
+        .concat()
+        .into_iter()
+        .map(|directory| format!("{directory}/faketime/libfaketime.so.1"))
+        .find(|path| Path::new(path).exists());
+    let Some(library) = library else {
+        skipped(what, "libfaketime is not installed");
+        return None;
+    };
+    // A static binary loads nothing.
+    let bytes = fs::read(binary()).expect("reads the binary");
+    let is_dynamic = bytes.windows(9).any(|window| window == b"ld-linux-");
+    if !is_dynamic {
+        skipped(what, "the binary is static, and loads no library");
+    }
+    is_dynamic.then_some(library)
 }
 
 /// The workspace this crate belongs to.

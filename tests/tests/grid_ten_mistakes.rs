@@ -9,10 +9,8 @@ use orbit_core::grid::JoinToken;
 use orbit_core::ids::{GridId, TokenId};
 use orbit_tests::grid::node::{Node, free_port};
 use orbit_tests::grid::{Grid, expect_mistake};
-use orbit_tests::orbit::{Exit, Orbit, Run};
-use orbit_tests::report::skipped;
+use orbit_tests::orbit::{Exit, Run, faketime};
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Joins without leaving a daemon behind.
@@ -167,7 +165,7 @@ fn a_path_outside_the_jail() {
 
 #[test]
 fn a_clock_that_is_off() {
-    let Some(library) = faketime() else { return };
+    let Some(library) = faketime("a clock that is off") else { return };
     let grid = founded();
     let (founder, node) = (grid.node(0), grid.node(1));
     let token = founder.token(&["--uses", "2"]);
@@ -193,29 +191,6 @@ fn a_clock_that_is_off() {
     });
     founder.run(["status"]).expect_says("clock").expect_says("nas2");
     node.run(["doctor"]).expect_says("clock");
-}
-
-/// The library that shifts clocks, if the binary can be made to load it.
-fn faketime() -> Option<String> {
-    const WHAT: &str = "a clock that is off";
-    let architecture = std::env::consts::ARCH;
-    let library = ["lib", "lib64"]
-        .map(|lib| vec![format!("/usr/{lib}/{architecture}-linux-gnu"), format!("/usr/{lib}")])
-        .concat()
-        .into_iter()
-        .map(|directory| format!("{directory}/faketime/libfaketime.so.1"))
-        .find(|path| Path::new(path).exists());
-    let Some(library) = library else {
-        skipped(WHAT, "libfaketime is not installed");
-        return None;
-    };
-    // A static binary loads nothing.
-    let bytes = fs::read(Orbit::new().binary()).expect("reads the binary");
-    let is_dynamic = bytes.windows(9).any(|window| window == b"ld-linux-");
-    if !is_dynamic {
-        skipped(WHAT, "the binary is static, and loads no library");
-    }
-    is_dynamic.then_some(library)
 }
 
 #[test]

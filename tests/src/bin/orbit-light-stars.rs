@@ -12,7 +12,7 @@
 //! address (`benches/mesh` sets them) they look like as many hosts.
 #![cfg(target_os = "linux")]
 
-use orbit_core::grid::{Fence, JoinToken, Profile};
+use orbit_core::grid::{DiskClass, Fence, JoinToken, Profile};
 use orbit_core::wire::join::{Enrol, Enrolled, JoinReply, JoinRequest};
 use orbit_core::wire::pulse::{Load, PULSE_BYTES_MAX, PULSE_INTERVAL_MS, Pulse, PulseReply};
 use orbit_core::wire::{decode, encode};
@@ -266,6 +266,7 @@ async fn beat(
         platform: "linux light".to_owned(),
         allowed_paths: vec!["/srv".to_owned()],
         addresses: vec![format!("/ip4/192.0.2.1/tcp/{}", 10_000 + index)],
+        disk: DiskClass::Unknown,
     });
     let mut rtt_us = 0;
     for seq in 0.. {

@@ -5,6 +5,7 @@ use crate::orbit::{Exit, Orbit, Run, Running};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -39,14 +40,22 @@ pub struct Node {
     allowed: PathBuf,
     place: Place,
     environment: Mutex<Vec<(String, String)>>,
+    group_settings: Mutex<String>,
     daemon: Mutex<Option<Daemon>>,
 }
 
 impl Node {
     /// A node that has not been set up.
     pub fn new(name: String, allowed: PathBuf, place: Place) -> Self {
-        let (environment, daemon) = (Mutex::default(), Mutex::default());
-        Self { name, orbit: Orbit::new(), allowed, place, environment, daemon }
+        Self {
+            name,
+            orbit: Orbit::new(),
+            allowed,
+            place,
+            environment: Mutex::default(),
+            group_settings: Mutex::default(),
+            daemon: Mutex::default(),
+        }
     }
 
     /// Its name.
@@ -155,10 +164,9 @@ impl Node {
     /// Founds a grid and leaves the daemon running, ready.
     #[track_caller]
     pub fn init(&self) {
-        let mut arguments = vec!["node", "init", "--name", &self.name];
-        let options = self.options();
-        arguments.extend(options.iter().map(String::as_str));
-        self.start_daemon(arguments);
+        let mut arguments = ["node", "init", "--name", &self.name].map(str::to_owned).to_vec();
+        arguments.extend(self.options());
+        self.set_up(arguments);
         self.wait_until_ready();
     }
 
@@ -172,8 +180,37 @@ impl Node {
     /// Joins and leaves the daemon running; it may not be ready yet.
     #[track_caller]
     pub fn join(&self, token: &str, more: &[String]) {
-        let arguments = self.join_arguments(token, more);
-        self.start_daemon(arguments);
+        self.set_up(self.join_arguments(token, more));
+    }
+
+    /// Lines of `[nucleus]` in its `star.toml`, from when it founds or joins a grid.
+    pub fn set_group(&self, settings: &str) {
+        settings.clone_into(&mut self.group_settings.lock().expect("no test panicked"));
+    }
+
+    /// Founds or joins a grid and leaves the daemon running; with settings of its own it is started after they are written.
+    #[track_caller]
+    fn set_up(&self, arguments: Vec<String>) {
+        let settings = self.group_settings.lock().expect("no test panicked").clone();
+        if settings.is_empty() {
+            return self.start_daemon(arguments);
+        }
+        self.run(arguments.iter().filter(|argument| *argument != "--run")).expect(Exit::Done);
+        let file = fs::File::options().append(true).open(self.data_dir().join("star.toml"));
+        let written = file.and_then(|mut file| writeln!(file, "\n[nucleus]\n{settings}"));
+        written.expect("writes star.toml");
+        self.restart();
+    }
+
+    /// Joins as a witness, which holds no files, and leaves the daemon running.
+    #[track_caller]
+    pub fn join_as_witness(&self, token: &str, via: &str) {
+        let mut arguments = self.join_arguments(token, &["--via".to_owned(), via.to_owned()]);
+        // What it would allow goes, with the option's name.
+        let at = arguments.iter().position(|argument| argument == "--allow").expect("allows something");
+        arguments.drain(at..at + 2);
+        arguments.push("--no-files".to_owned());
+        self.set_up(arguments);
     }
 
     /// The arguments of `orbit node join … --run` on this node.
