@@ -252,6 +252,7 @@ fn group(path: &Path) -> Result<(), StoreError> {
             })
         })?;
     }
+    let mut in_jobs = Duration::ZERO;
     timed("group: apply contents, 10 000 at a time", CONTENTS, || {
         (0..CONTENTS / 10_000).try_for_each(|part| {
             index += 1;
@@ -262,10 +263,13 @@ fn group(path: &Path) -> Result<(), StoreError> {
             };
             let contents = (part * 10_000..(part + 1) * 10_000).map(content).collect();
             let changes = [Change::Contents { holder: NodeId::from_bytes([1; 16]), contents }];
+            let start = Instant::now();
             store.commit_jobs(&JobsBatch { changes: &changes, ..JobsBatch::default() }, &mark(index))?;
+            in_jobs += start.elapsed();
             store.commit_universe(&changes, &mark(index))
         })
     })?;
+    report("    of that in jobs.db", CONTENTS, in_jobs);
     timed("group: flush", 1, || store.flush())?;
     let pinned = timed("group: pin", 1, || store.pin())?;
     let snapshot = timed("group: write a snapshot", 1, || pinned.write_snapshot())?;

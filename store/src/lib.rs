@@ -62,7 +62,7 @@
 //! |---|---|---|---|
 //! | `grid` | kind, key | body: CBOR of [`Change`](orbit_core::grid::Change) | kind, key, body |
 //! | `metering` | node (16 bytes) | body: CBOR, an array of two [`Metering`](orbit_core::wire::pulse::Metering) | node, body |
-//! | `contents` | holder (16 bytes), root (32 bytes) | bytes, chunks | all of them |
+//! | `contents` | number | holder (16 bytes); body: CBOR of [`Change::Contents`](orbit_core::grid::Change) | holder, body |
 //! | `requests` | id (16 bytes) | entry: index in the log; body: CBOR of what came of it | all of them |
 //! | `applied` | 0, the only row | term?, entry?: position of the last entry applied; membership: CBOR | term and entry together, membership |
 //!

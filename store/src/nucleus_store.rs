@@ -97,8 +97,11 @@ impl NucleusStore {
         let path = generation.create(directory)?;
         let mut jobs = GroupJobs::open(&path.join(generation::JOBS))?;
         let contents: Vec<Change> = contents
-            .iter()
-            .map(|&(holder, content)| Change::Contents { holder, contents: vec![content] })
+            .chunk_by(|one, next| one.0 == next.0)
+            .filter_map(|of_one| {
+                let contents = of_one.iter().map(|&(_, content)| content).collect();
+                Some(Change::Contents { holder: of_one.first()?.0, contents })
+            })
             .collect();
         for changes in [records, &contents] {
             jobs.seed(changes)?;

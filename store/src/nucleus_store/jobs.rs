@@ -32,13 +32,12 @@ const MIGRATIONS: &[Migration] = &[
             body BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE contents (
+            key INTEGER PRIMARY KEY,
             holder BLOB NOT NULL,
-            root BLOB NOT NULL,
-            bytes INTEGER NOT NULL,
-            chunks INTEGER NOT NULL,
             crc INTEGER NOT NULL,
-            PRIMARY KEY (holder, root)
-        ) STRICT, WITHOUT ROWID;
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX contents_of ON contents (holder);
         CREATE TABLE requests (
             id BLOB NOT NULL PRIMARY KEY,
             entry INTEGER NOT NULL,
@@ -58,9 +57,8 @@ const MIGRATIONS: &[Migration] = &[
 /// Pages (4 KiB) after which the write-ahead log is copied, with a sync, in the middle of an apply. Flushes come first
 /// as a rule.
 const WAL_PAGES_MAX: i64 = 8192;
-/// Pages copied at once, and contents read at once.
+/// Pages copied at once.
 const PAGES_AT_ONCE: i32 = 1024;
-const CONTENTS_AT_ONCE: i64 = 10_000;
 
 /// What one batch of log entries changes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -170,23 +168,20 @@ impl GroupJobs {
         })
     }
 
-    /// All contents by holder and root, some at a time.
+    /// All contents, in the order they came; some may come twice.
     pub fn contents(&self) -> Contents<'_> {
-        Contents { jobs: self, page: Vec::new().into_iter(), after: None, has_more: true }
+        Contents { jobs: self, holder: None, row: Vec::new().into_iter(), after: Some(i64::MIN) }
     }
 
-    fn contents_after(&self, after: Option<(NodeId, Content)>) -> Result<Vec<(NodeId, Content)>, StoreError> {
+    /// The first row of contents behind `after`, with its key.
+    fn contents_after(&self, after: i64) -> Result<Option<(i64, NodeId, Vec<Content>)>, StoreError> {
         self.0.read("read contents", |connection| {
-            // No holder is shorter than one.
-            let (holder, root): (&[u8], &[u8]) = match &after {
-                None => (&[], &[]),
-                Some((holder, content)) => (holder.as_bytes(), content.root.as_bytes()),
-            };
-            let mut page = connection.prepare_cached(
-                "SELECT holder, root, bytes, chunks, crc FROM contents WHERE (holder, root) > (?1, ?2)
-                 ORDER BY holder, root LIMIT ?3",
-            )?;
-            page.query_and_then(params![holder, root, CONTENTS_AT_ONCE], rows::content)?.collect()
+            let sql = "SELECT holder, crc, body, key FROM contents WHERE key > ?1 ORDER BY key LIMIT 1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut row = statement.query([after])?;
+            let Some(row) = row.next()? else { return Ok(None) };
+            let (holder, contents) = rows::contents(row)?;
+            Ok(Some((row.get(3)?, holder, contents)))
         })
     }
 
@@ -219,31 +214,32 @@ impl GroupJobs {
     }
 }
 
-/// Contents, some at a time. Ends after the first error.
+/// Contents, a row of them at a time. Ends after the first error.
 #[derive(Debug)]
 pub(super) struct Contents<'a> {
     jobs: &'a GroupJobs,
-    page: std::vec::IntoIter<(NodeId, Content)>,
-    /// Behind which row the next page begins; `None`: with the first.
-    after: Option<(NodeId, Content)>,
-    has_more: bool,
+    holder: Option<NodeId>,
+    row: std::vec::IntoIter<Content>,
+    /// Key of the row; `None`: there is no other.
+    after: Option<i64>,
 }
 
 impl Iterator for Contents<'_> {
     type Item = Result<(NodeId, Content), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.page.len() == 0 && self.has_more {
-            // A page that cannot be read is the last.
-            self.has_more = false;
-            match self.jobs.contents_after(self.after) {
-                Ok(page) => self.page = page.into_iter(),
+        loop {
+            if let (Some(holder), Some(content)) = (self.holder, self.row.next()) {
+                return Some(Ok((holder, content)));
+            }
+            match self.jobs.contents_after(self.after.take()?) {
                 Err(error) => return Some(Err(error)),
+                Ok(None) => return None,
+                Ok(Some((key, holder, contents))) => {
+                    (self.after, self.holder, self.row) = (Some(key), Some(holder), contents.into_iter());
+                }
             }
         }
-        let found = self.page.next()?;
-        (self.after, self.has_more) = (Some(found), true);
-        Some(Ok(found))
     }
 }
 

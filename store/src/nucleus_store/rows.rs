@@ -6,7 +6,6 @@
 use crate::error::Damage;
 use crate::record::checksum;
 use crate::sqlite::Fault;
-use orbit_core::ContentHash;
 use orbit_core::grid::{Change, Content, Metered, Outcome, Refusal};
 use orbit_core::ids::{NodeId, RequestId};
 use orbit_core::wire::bytes::Octets;
@@ -86,16 +85,13 @@ pub(super) fn store(transaction: &Transaction<'_>, change: &Change) -> Result<()
             remove(transaction, Kind::Node, id.as_bytes())?;
             transaction.prepare_cached("DELETE FROM metering WHERE node = ?1")?.execute([id.as_bytes()])?;
         }
-        Effect::AddContents(holder, contents) => {
-            let mut put = transaction.prepare_cached(
-                "INSERT INTO contents (holder, root, bytes, chunks, crc) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT DO UPDATE SET bytes = ?3, chunks = ?4, crc = ?5",
-            )?;
-            for content in contents {
-                let crc = content_crc(holder, content);
-                let (root, bytes) = (content.root.as_bytes(), content.bytes as i64);
-                put.execute(params![holder.as_bytes(), root, bytes, content.chunks, crc])?;
-            }
+        // As one row: rows of single contents would each touch a page of their own.
+        Effect::AddContents(_, []) => {}
+        Effect::AddContents(holder, _) => {
+            let body = encode(change);
+            transaction
+                .prepare_cached("INSERT INTO contents (holder, crc, body) VALUES (?1, ?2, ?3)")?
+                .execute(params![holder.as_bytes(), checksum(&[holder.as_bytes(), &body]), body])?;
         }
         Effect::ForgetContents(holder) => {
             transaction
@@ -157,21 +153,17 @@ pub(super) fn checked_counters(row: &Row<'_>) -> Result<Option<Metered>, Fault> 
     Ok(found)
 }
 
-/// The content of a row of `holder, root, bytes, chunks, crc`.
-pub(super) fn content(row: &Row<'_>) -> Result<(NodeId, Content), Fault> {
-    let holder = NodeId::from_bytes(row.get(0)?);
-    let root = ContentHash::from_bytes(row.get(1)?);
-    let content = Content { root, bytes: row.get::<_, i64>(2)? as u64, chunks: row.get(3)? };
-    if row.get::<_, i64>(4)? == i64::from(content_crc(holder, &content)) {
-        Ok((holder, content))
-    } else {
-        Err(CONTENTS_DAMAGED)
+/// The contents of a row of `holder, crc, body`.
+pub(super) fn contents(row: &Row<'_>) -> Result<(NodeId, Vec<Content>), Fault> {
+    let (of, crc, body): (Vec<u8>, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    match decode(&body) {
+        Ok(Change::Contents { holder, contents })
+            if holder.as_bytes() == &of[..] && crc == i64::from(checksum(&[&of, &body])) =>
+        {
+            Ok((holder, contents))
+        }
+        _ => Err(CONTENTS_DAMAGED),
     }
-}
-
-fn content_crc(holder: NodeId, content: &Content) -> u32 {
-    let (bytes, chunks) = (content.bytes.to_le_bytes(), u64::from(content.chunks).to_le_bytes());
-    checksum(&[holder.as_bytes(), content.root.as_bytes(), &bytes, &chunks])
 }
 
 /// Remembers what came of a request.

@@ -183,6 +183,25 @@ fn a_damaged_row_is_never_left_out() {
 }
 
 #[test]
+fn contents_that_are_damaged_are_not_left_out_of_a_new_universe() {
+    for damage in [
+        "UPDATE contents SET crc = crc + 1",
+        "UPDATE contents SET holder = x'07'",
+        "UPDATE contents SET body = x'00'",
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        drop(seeded(directory.path()));
+        fs::remove_file(directory.path().join("gen-1/universe_v3.db")).expect("removed");
+        sqlite(directory.path(), damage);
+        let error = NucleusStore::open(directory.path()).expect_err(damage);
+        assert!(
+            matches!(error, StoreError::Corrupt { damage: Damage::Row { table: "contents" }, .. }),
+            "{damage}: {error:?}"
+        );
+    }
+}
+
+#[test]
 fn a_damaged_counter_counts_from_zero_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut store = seeded(directory.path());
