@@ -4,12 +4,14 @@ pub mod filter;
 pub mod grid;
 pub mod node;
 pub mod options;
+pub mod rescue;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use filter::FilterArgs;
 use grid::{AuthorityArgs, ConstellationArgs, TokenArgs};
 use node::NodeArgs;
 use options::{EndpointArg, SyncArgs};
+use rescue::{BackupArgs, RecoverArgs, RestoreArgs};
 use std::path::PathBuf;
 
 /// Move files so that nothing is ever half done
@@ -98,6 +100,12 @@ pub enum Command {
     Constellation(ConstellationArgs),
     /// The grid's certificate authorities
     Ca(AuthorityArgs),
+    /// Write everything the grid knows to a file
+    Backup(BackupArgs),
+    /// Begin a grid anew from a backup, with this machine as its Nucleus
+    Restore(RestoreArgs),
+    /// Go on with what this machine has, when most voters are lost for good
+    Recover(RecoverArgs),
     /// Check this machine; each finding comes with its fix
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

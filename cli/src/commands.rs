@@ -1,6 +1,7 @@
 //! One file a command: arguments in, `orbit_node` called, the result handed to `render`.
 
 mod authority;
+mod backup;
 mod completions;
 mod consent;
 mod constellation;
@@ -10,7 +11,10 @@ mod hash;
 mod ls;
 mod man;
 mod node;
+mod passphrase;
 mod plan;
+mod recover;
+mod restore;
 mod scan;
 mod status;
 mod sync;
@@ -35,6 +39,9 @@ pub fn run(session: &Session, command: Command) -> anyhow::Result<Exit> {
         Command::Status => status::run(session),
         Command::Constellation(arguments) => constellation::run(session, arguments.command),
         Command::Ca(arguments) => authority::run(session, &arguments.command),
+        Command::Backup(arguments) => backup::run(session, &arguments),
+        Command::Restore(arguments) => restore::run(session, arguments),
+        Command::Recover(arguments) => recover::run(session, &arguments),
         Command::Doctor(arguments) => doctor::run(session, arguments),
         Command::Completions(arguments) => completions::run(session, &arguments),
         Command::Man(arguments) => man::run(session, &arguments),

@@ -61,6 +61,46 @@ pub enum CliError {
         /// What would be done.
         deed: String,
     },
+    /// Nobody is there to type the grid's name.
+    #[error("giving up what other voters may have cannot be undone, and there is no terminal to ask on")]
+    NobodyToAskToRecover {
+        /// The grid's name.
+        name: String,
+    },
+    /// Another name was given than the grid's.
+    #[error("this node's grid is named {name}, not {given}")]
+    OtherGridName {
+        /// What was given.
+        given: String,
+        /// Its name.
+        name: String,
+    },
+    /// To recover here would lose changes that another survivor has.
+    #[error("{node} has newer changes than {this}: recovering here would lose them")]
+    NewerElsewhere {
+        /// The other one.
+        node: String,
+        /// This node.
+        this: String,
+    },
+    /// Nobody is there to be asked for a passphrase.
+    #[error("a passphrase is needed, and there is no terminal to ask on")]
+    NoPassphrase,
+    /// It is empty, too long, or no text.
+    #[error("the passphrase cannot be used: it is empty, longer than 4095 bytes, or not UTF-8")]
+    BadPassphrase,
+    /// It was typed differently the second time.
+    #[error("the two passphrases differ")]
+    PassphrasesDiffer,
+    /// A file that was named cannot be read.
+    #[error("cannot read {}", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// Whoever was asked did not say yes.
     #[error("not done")]
     Declined,
@@ -111,8 +151,16 @@ impl Exit {
         }
         match error.downcast_ref::<CliError>() {
             Some(CliError::Elsewhere { .. }) => Self::Unreachable,
-            Some(CliError::ApplyElsewhere { .. } | CliError::NobodyToAsk { .. }) => Self::Usage,
-            Some(CliError::File { source, .. }) => of_io(source),
+            Some(
+                CliError::ApplyElsewhere { .. }
+                | CliError::NobodyToAsk { .. }
+                | CliError::NobodyToAskToRecover { .. }
+                | CliError::OtherGridName { .. }
+                | CliError::NoPassphrase
+                | CliError::BadPassphrase,
+            ) => Self::Usage,
+            Some(CliError::NewerElsewhere { .. }) => Self::Refused,
+            Some(CliError::File { source, .. } | CliError::ReadFile { source, .. }) => of_io(source),
             // Whoever read the output has seen enough: nothing went wrong.
             Some(CliError::Output(source)) if source.kind() == io::ErrorKind::BrokenPipe => Self::Done,
             Some(
@@ -120,6 +168,7 @@ impl Exit {
                 | CliError::Output(_)
                 | CliError::Input(_)
                 | CliError::Again(_)
+                | CliError::PassphrasesDiffer
                 | CliError::Declined,
             )
             | None => Self::Unexpected,

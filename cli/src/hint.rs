@@ -42,6 +42,13 @@ pub fn nothing_was_changed(error: &anyhow::Error) -> bool {
                 CliError::Elsewhere { .. }
                     | CliError::ApplyElsewhere { .. }
                     | CliError::NobodyToAsk { .. }
+                    | CliError::NobodyToAskToRecover { .. }
+                    | CliError::OtherGridName { .. }
+                    | CliError::NewerElsewhere { .. }
+                    | CliError::NoPassphrase
+                    | CliError::BadPassphrase
+                    | CliError::PassphrasesDiffer
+                    | CliError::ReadFile { .. }
                     | CliError::Declined
                     | CliError::NoDataDir
             )
@@ -73,11 +80,23 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             Endpoint::Local(_) => "leave --apply out".to_owned(),
         }),
         CliError::NobodyToAsk { .. } => Some("if it is meant, add -y".to_owned()),
+        CliError::NobodyToAskToRecover { name } | CliError::OtherGridName { name, .. } => {
+            Some(format!("if it is meant: orbit recover --yes-lose-quorum {}", quoted(name)))
+        }
+        CliError::NewerElsewhere { node, .. } => Some(format!(
+            "run `orbit recover` on {node}; if that cannot be, add --here: the newer changes are lost then"
+        )),
+        CliError::NoPassphrase => {
+            Some("name a file with it: --passphrase-file FILE; or set ORBIT_BACKUP_PASSPHRASE".to_owned())
+        }
+        CliError::BadPassphrase => Some("give another one; its file holds it as its first line".to_owned()),
+        CliError::PassphrasesDiffer => Some("run the command again".to_owned()),
         CliError::NoDataDir => Some("name a directory with --data-dir DIR".to_owned()),
         CliError::Input(_)
         | CliError::Again(_)
         | CliError::Output(_)
         | CliError::File { .. }
+        | CliError::ReadFile { .. }
         | CliError::Declined => None,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`screen`] owns both streams and keeps the progress display out of their way; [`events`] tells what a run does,
 //! [`progress`] draws its figures, [`summary`] says what happened, [`error`] says why not; [`listing`] prints scans;
-//! [`setup`], [`nodes`], [`status`], [`tokens`] and [`groups`] show a grid;
+//! [`setup`], [`nodes`], [`status`], [`tokens`], [`groups`] and [`rescue`] show a grid;
 //! [`format`] and [`json`] are the pure pieces below them.
 
 pub mod dedup;
@@ -19,6 +19,7 @@ pub mod log;
 pub mod nodes;
 pub mod plans;
 pub mod progress;
+pub mod rescue;
 pub mod screen;
 pub mod setup;
 pub mod status;

@@ -9,7 +9,7 @@ use crate::render::progress::Display;
 use crate::render::screen::Screen;
 use crate::render::{self, log};
 use orbit_core::endpoint::Endpoint;
-use orbit_node::api::client::{ApiClient, ClientError, segment};
+use orbit_node::api::client::{ApiClient, ClientError, Dated, segment};
 use orbit_node::api::types::{NodeView, ThisNode};
 use orbit_node::standalone::{Context, progress::Progress, state};
 use orbit_node::standalone::{Place, StarPlace};
@@ -74,6 +74,14 @@ impl Session {
     /// Whoever answers for the grid: this machine's daemon.
     pub fn client(&self) -> anyhow::Result<ApiClient> {
         Ok(ApiClient::connect(&self.data_dir()?)?)
+    }
+
+    /// Tells how old an answer is that no Nucleus confirms, and ends the command accordingly.
+    pub fn tell_age<T>(&self, answer: &Dated<T>) -> anyhow::Result<Exit> {
+        let Some(as_of_ms) = answer.as_of_ms else { return Ok(Exit::Done) };
+        self.screen.flush().map_err(CliError::Output)?;
+        render::status::stale(&self.screen, as_of_ms);
+        Ok(Exit::Unreachable)
     }
 
     /// Endpoints with the ways to them. Those of this machine need no daemon.

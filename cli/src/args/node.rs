@@ -26,7 +26,11 @@ pub enum NodeCommand {
     Show(OneNodeArgs),
     /// Give a node another name
     Rename(RenameArgs),
-    /// Give a node no new work
+    /// Let a node vote in electing the Nucleus, before others
+    Promote(OneNodeArgs),
+    /// Let a node vote no more
+    Demote(OneNodeArgs),
+    /// Give a node no new work; the Nucleus hands over
     Drain(DrainArgs),
     /// Remove a node from the grid; its certificate is worth nothing from then on
     Rm(RemoveNodeArgs),

@@ -4,7 +4,7 @@ use crate::args::grid::ConstellationCommand;
 use crate::exit::{CliError, Exit};
 use crate::render::groups;
 use crate::session::Session;
-use orbit_node::api::client::segment;
+use orbit_node::api::client::{Dated, segment};
 use orbit_node::api::types::{ConstellationView, NodeList};
 
 pub(super) fn run(session: &Session, command: ConstellationCommand) -> anyhow::Result<Exit> {
@@ -14,8 +14,9 @@ pub(super) fn run(session: &Session, command: ConstellationCommand) -> anyhow::R
     let nodes = |name: &str| format!("{}/nodes", path(name));
     let written = match command {
         ConstellationCommand::Ls => {
-            let found: Vec<ConstellationView> = client.get("/v1/constellations")?;
-            groups::constellations(screen, &found)
+            let found: Dated<Vec<ConstellationView>> = client.get_dated("/v1/constellations")?;
+            groups::constellations(screen, &found.value).map_err(CliError::Output)?;
+            return session.tell_age(&found);
         }
         ConstellationCommand::Create(wish) => {
             let wish = ConstellationView { name: wish.name, nodes: Vec::new() };

@@ -2,13 +2,15 @@
 
 mod own;
 
+pub(super) use own::{data_dir, run as run_own};
+
 use super::consent;
 use crate::args::node::{DrainArgs, NodeCommand, OneNodeArgs, RemoveNodeArgs, RenameArgs};
 use crate::exit::{CliError, Exit};
 use crate::render::nodes;
 use crate::session::Session;
-use orbit_node::api::client::segment;
-use orbit_node::api::types::{NodePatch, NodeView};
+use orbit_node::api::client::{Dated, segment};
+use orbit_node::api::types::{GroupView, NodeChanged, NodePatch, NodeView, Part};
 
 pub(super) fn run(session: &Session, command: NodeCommand) -> anyhow::Result<Exit> {
     match command {
@@ -19,6 +21,8 @@ pub(super) fn run(session: &Session, command: NodeCommand) -> anyhow::Result<Exi
         NodeCommand::Ls => list(session),
         NodeCommand::Show(arguments) => show(session, &arguments),
         NodeCommand::Rename(arguments) => rename(session, arguments),
+        NodeCommand::Promote(arguments) => want(session, &arguments, "wanted"),
+        NodeCommand::Demote(arguments) => want(session, &arguments, "unwanted"),
         NodeCommand::Drain(arguments) => drain(session, &arguments),
         NodeCommand::Rm(arguments) => remove(session, &arguments),
     }
@@ -30,40 +34,56 @@ fn path(node: &str) -> String {
 }
 
 fn list(session: &Session) -> anyhow::Result<Exit> {
-    let found: Vec<NodeView> = session.client()?.get("/v1/nodes")?;
-    nodes::list(&session.screen, &found).map_err(CliError::Output)?;
-    Ok(Exit::Done)
+    let found: Dated<Vec<NodeView>> = session.client()?.get_dated("/v1/nodes")?;
+    nodes::list(&session.screen, &found.value).map_err(CliError::Output)?;
+    session.tell_age(&found)
 }
 
 fn show(session: &Session, arguments: &OneNodeArgs) -> anyhow::Result<Exit> {
-    let node: NodeView = session.client()?.get(&path(&arguments.node))?;
-    nodes::page(&session.screen, &node).map_err(CliError::Output)?;
-    Ok(Exit::Done)
+    let node: Dated<NodeView> = session.client()?.get_dated(&path(&arguments.node))?;
+    nodes::page(&session.screen, &node.value).map_err(CliError::Output)?;
+    session.tell_age(&node)
 }
 
 fn rename(session: &Session, arguments: RenameArgs) -> anyhow::Result<Exit> {
-    let patch = NodePatch { name: Some(arguments.name), is_draining: None };
-    let node: NodeView = session.client()?.patch(&path(&arguments.node.node), &patch)?;
-    let said = format!("{} is now named {}", arguments.node.node, node.name);
-    nodes::changed(&session.screen, &node, &said).map_err(CliError::Output)?;
+    let client = session.client()?;
+    // By its id: under its old name it would not be found when the request is sent again.
+    let node: NodeView = client.get(&path(&arguments.node.node))?;
+    let patch = NodePatch { name: Some(arguments.name), ..NodePatch::default() };
+    let changed: NodeChanged = client.patch(&path(&node.id), &patch)?;
+    let said = format!("{} is now named {}", arguments.node.node, changed.node.name);
+    nodes::changed(&session.screen, &changed, &[said]).map_err(CliError::Output)?;
     Ok(Exit::Done)
 }
 
 fn drain(session: &Session, arguments: &DrainArgs) -> anyhow::Result<Exit> {
-    let patch = NodePatch { name: None, is_draining: Some(!arguments.undo) };
-    let node: NodeView = session.client()?.patch(&path(&arguments.node.node), &patch)?;
-    let said = if arguments.undo { "gets new work again" } else { "is draining: it gets no new work" };
-    nodes::changed(&session.screen, &node, &format!("{} {said}", node.name)).map_err(CliError::Output)?;
+    let patch = NodePatch { is_draining: Some(!arguments.undo), ..NodePatch::default() };
+    let changed: NodeChanged = session.client()?.patch(&path(&arguments.node.node), &patch)?;
+    nodes::changed(&session.screen, &changed, &changed.told).map_err(CliError::Output)?;
+    Ok(Exit::Done)
+}
+
+/// Says what is wanted of a node's vote.
+fn want(session: &Session, arguments: &OneNodeArgs, voting: &str) -> anyhow::Result<Exit> {
+    let client = session.client()?;
+    let before: NodeView = client.get(&path(&arguments.node))?;
+    let patch = NodePatch { voting: Some(voting.to_owned()), ..NodePatch::default() };
+    let changed: NodeChanged = client.patch(&path(&before.id), &patch)?;
+    let mut told = Vec::new();
+    if before.is_nucleus && changed.node.part != Part::Nucleus {
+        let group: GroupView = client.get("/v1/group")?;
+        let heir = group.voters.into_iter().find(|voter| voter.is_nucleus);
+        told.extend(heir.map(|heir| format!("{} handed the Nucleus over to {}", before.name, heir.name)));
+    }
+    told.extend(changed.told.iter().cloned());
+    nodes::changed(&session.screen, &changed, &told).map_err(CliError::Output)?;
     Ok(Exit::Done)
 }
 
 fn remove(session: &Session, arguments: &RemoveNodeArgs) -> anyhow::Result<Exit> {
     let client = session.client()?;
     let node: NodeView = client.get(&path(&arguments.node.node))?;
-    // The Nucleus is not removed anyway: its refusal is worth more than a question.
-    if !node.is_nucleus {
-        consent::ask(session, arguments.consent, &format!("removing {} from the grid", node.name))?;
-    }
+    consent::ask(session, arguments.consent, &format!("removing {} from the grid", node.name))?;
     client.delete(&path(&node.id))?;
     nodes::removed(&session.screen, &node).map_err(CliError::Output)?;
     Ok(Exit::Done)

@@ -4,7 +4,7 @@ use crate::args::grid::TokenCommand;
 use crate::exit::{CliError, Exit};
 use crate::render::tokens;
 use crate::session::Session;
-use orbit_node::api::client::segment;
+use orbit_node::api::client::{Dated, segment};
 use orbit_node::api::types::{TokenCreated, TokenRequest, TokenView};
 
 pub(super) fn run(session: &Session, command: TokenCommand) -> anyhow::Result<Exit> {
@@ -18,8 +18,9 @@ pub(super) fn run(session: &Session, command: TokenCommand) -> anyhow::Result<Ex
             tokens::created(screen, &created)
         }
         TokenCommand::Ls => {
-            let found: Vec<TokenView> = client.get("/v1/tokens")?;
-            tokens::list(screen, &found)
+            let found: Dated<Vec<TokenView>> = client.get_dated("/v1/tokens")?;
+            tokens::list(screen, &found.value).map_err(CliError::Output)?;
+            return session.tell_age(&found);
         }
         TokenCommand::Rm(token) => {
             client.delete(&format!("/v1/tokens/{}", segment(&token.id)))?;

@@ -6,7 +6,7 @@ use super::screen::Screen;
 use super::table::{Page, Rows};
 use super::time::{ago, ahead, date, round_trip};
 use orbit_core::grid::refusal::span;
-use orbit_node::api::types::{DiskView, LoadView, NodeState, NodeView};
+use orbit_node::api::types::{DiskView, LoadView, NodeChanged, NodeState, NodeView, Part};
 use orbit_node::standalone::state::now_ms;
 use serde_json::json;
 use std::io;
@@ -32,12 +32,15 @@ pub fn page(screen: &Screen, node: &NodeView) -> io::Result<()> {
     screen.line(&page_text(node, now_ms()))
 }
 
-/// A node is another one than before, in a way that `said` tells.
-pub fn changed(screen: &Screen, node: &NodeView, said: &str) -> io::Result<()> {
+/// A node is another one than before, in a way that `told` tells.
+pub fn changed(screen: &Screen, changed: &NodeChanged, told: &[String]) -> io::Result<()> {
     if screen.json {
-        return screen.out(|out| write_line(out, node));
+        return screen.out(|out| write_line(out, changed));
     }
-    if screen.quiet { Ok(()) } else { screen.line(&harmless(said)) }
+    if screen.quiet {
+        return Ok(());
+    }
+    told.iter().try_for_each(|line| screen.line(&harmless(line)))
 }
 
 /// A node was removed.
@@ -98,6 +101,7 @@ const fn state_name(state: NodeState) -> &'static str {
         NodeState::Ready => "ready",
         NodeState::Suspect => "suspect",
         NodeState::Lost => "lost",
+        NodeState::Unknown => "unknown",
     }
 }
 
@@ -106,12 +110,50 @@ fn state(node: &NodeView) -> String {
     if node.is_draining { format!("{state}, draining") } else { state.to_owned() }
 }
 
-/// The Nucleus is marked; what others might become does not matter here.
+/// What it does in electing the Nucleus; of those that have no part in it, what they are for.
 fn role(node: &NodeView) -> String {
-    if node.is_nucleus { "NUCLEUS".to_owned() } else { node.role.clone() }
+    let is_witness = node.role == "witness";
+    let part = match node.part {
+        Part::Nucleus => "NUCLEUS",
+        Part::Voter => "voter",
+        Part::Learner => "learner",
+        // Whoever may lead and has no part in it works as a star.
+        Part::None if is_witness => return "witness".to_owned(),
+        Part::None => return "star".to_owned(),
+    };
+    if is_witness { format!("{part}, witness") } else { part.to_owned() }
+}
+
+/// The same at more length.
+fn role_text(node: &NodeView) -> String {
+    let mut text = match node.part {
+        Part::Nucleus => "the Nucleus".to_owned(),
+        Part::Voter => "votes in electing the Nucleus".to_owned(),
+        Part::Learner => "holds the Nucleus's data, and does not vote".to_owned(),
+        Part::None if node.role == "witness" => "witness".to_owned(),
+        Part::None => "star".to_owned(),
+    };
+    if node.part != Part::None && node.role == "witness" {
+        text.push_str("; a witness: holds no files");
+    }
+    text
+}
+
+/// What was asked of its vote, and why it is not, or not yet, as one might expect.
+fn vote(node: &NodeView) -> String {
+    let asked = match node.voting.as_str() {
+        "wanted" => Some("promoted"),
+        "unwanted" => Some("demoted"),
+        _ => None,
+    };
+    let parts = asked.map(str::to_owned).into_iter().chain(node.vote_note.clone());
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 fn seen(node: &NodeView, now_ms: i64) -> String {
+    if node.state == NodeState::Unknown {
+        return UNKNOWN.to_owned();
+    }
     node.last_seen_ms.map_or_else(|| "not yet".to_owned(), |seen| ago(seen, now_ms))
 }
 
@@ -126,10 +168,15 @@ fn memory_percent(load: &LoadView) -> u64 {
 fn page_text(node: &NodeView, now_ms: i64) -> String {
     let mut page = Page::default();
     page.push("node", &*node.name);
-    page.push("role", if node.is_nucleus { "the Nucleus".to_owned() } else { node.role.clone() });
+    page.push("role", role_text(node));
+    page.push("vote", vote(node));
     let since = span(now_ms.saturating_sub(node.since_ms));
     let draining = if node.is_draining { "; draining: it gets no new work" } else { "" };
-    page.push("state", format!("{} for {since}{draining}", state_name(node.state)));
+    let state = match node.state {
+        NodeState::Unknown => "unknown: there is no Nucleus to tell".to_owned(),
+        state => format!("{} for {since}", state_name(state)),
+    };
+    page.push("state", state + draining);
     page.push(
         "seen",
         node.last_seen_ms

@@ -51,13 +51,13 @@ pub fn ready(screen: &Screen, node: &ThisNode) -> io::Result<()> {
     screen.flush()
 }
 
-/// The node left its grid.
-pub fn left(screen: &Screen, node: &ThisNode) -> io::Result<()> {
+/// The node left its grid, which ended with it or did not.
+pub fn left(screen: &Screen, node: &ThisNode, ended: bool) -> io::Result<()> {
     if screen.json {
         let line = json!({"event": "left", "node": node.name, "grid": node.grid.name});
         return screen.out(|out| write_line(out, &line));
     }
-    if screen.quiet { Ok(()) } else { screen.line(&harmless(&left_text(node))) }
+    if screen.quiet { Ok(()) } else { screen.line(&harmless(&left_text(node, ended))) }
 }
 
 /// The grid was forgotten on this machine.
@@ -124,8 +124,8 @@ fn ready_text(node: &ThisNode) -> String {
     text
 }
 
-fn left_text(node: &ThisNode) -> String {
-    if node.is_nucleus {
+fn left_text(node: &ThisNode, ended: bool) -> String {
+    if ended {
         format!("the grid {} is no more", node.grid.name)
     } else {
         format!("{} left the grid {}; what lies on its disks stays", node.name, node.grid.name)

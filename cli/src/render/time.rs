@@ -13,6 +13,15 @@ pub fn date(ms: i64) -> String {
     text.replace('T', " ") + " UTC"
 }
 
+/// To the second, in UTC: `14:02:11 UTC`, or with its date if that is not today.
+pub fn point(ms: i64, now_ms: i64) -> String {
+    let text = rfc3339(Timestamp { seconds: ms.div_euclid(1000), nanos: 0 });
+    let (day, time) = text.split_once('T').unwrap_or_default();
+    let time = time.get(..8).unwrap_or(time);
+    let is_today = rfc3339(Timestamp { seconds: now_ms.div_euclid(1000), nanos: 0 }).starts_with(day);
+    if is_today { format!("{time} UTC") } else { format!("{day} {time} UTC") }
+}
+
 /// How long ago something was: `now`, `3 s ago`. What clocks that differ put into the future is now.
 pub fn ago(ms: i64, now_ms: i64) -> String {
     match now_ms.saturating_sub(ms) {
@@ -44,6 +53,8 @@ mod tests {
     fn points_in_time() {
         let now = 1_714_566_896_789;
         assert_eq!(date(now), "2024-05-01 12:34 UTC");
+        assert_eq!(point(now - 1_000, now), "12:34:55 UTC");
+        assert_eq!(point(now - 86_400_000, now), "2024-04-30 12:34:56 UTC");
         assert_eq!(date(i64::MAX).split(' ').count(), 3);
         let times = [0, 999, 3_000, 300_000, -5_000].map(|passed| ago(now - passed, now));
         assert_eq!(times, ["now", "now", "3 s ago", "5 min ago", "now"]);

@@ -10,7 +10,10 @@ use orbit_node::api::types::{NodeView, ThisNode};
 use orbit_node::daemon::{self, InitOptions, JoinOptions};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
+/// How long handing over and leaving may take.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(40);
 /// Most bytes of a line that may be a token.
 const TOKEN_BYTES_MAX: u64 = 4096;
 
@@ -66,13 +69,13 @@ fn token_of(arguments: &JoinArgs) -> Result<String, CliError> {
 }
 
 /// From the root: a node outlives the directory it was set up from.
-fn data_dir(session: &Session) -> Result<PathBuf, CliError> {
+pub(in crate::commands) fn data_dir(session: &Session) -> Result<PathBuf, CliError> {
     let named = session.data_dir()?;
     Ok(std::path::absolute(&named).unwrap_or(named))
 }
 
 /// Runs until a signal asks it to stop, or the node leaves its grid.
-pub(super) fn run(session: &Session) -> anyhow::Result<Exit> {
+pub(in crate::commands) fn run(session: &Session) -> anyhow::Result<Exit> {
     let data_dir = data_dir(session)?;
     let stop = interrupt::stop_flag();
     let mut told: io::Result<()> = Ok(());
@@ -88,15 +91,13 @@ pub(super) fn leave(session: &Session, arguments: &LeaveArgs) -> anyhow::Result<
     }
     let client = session.client()?;
     let node: ThisNode = client.get("/v1/node")?;
-    // The Nucleus leaves only as the last one, and then the grid ends with it. Before that, its refusal is worth more
-    // than a question.
+    // The grid ends with its last node.
     let is_last = node.is_nucleus && client.get::<Vec<NodeView>>("/v1/nodes")?.len() == 1;
     let deed = if is_last { "ending" } else { "leaving" };
-    if is_last || !node.is_nucleus {
-        consent::ask(session, arguments.consent, &format!("{deed} the grid {}", node.grid.name))?;
-    }
-    client.post::<()>("/v1/leave", &())?;
-    setup::left(&session.screen, &node).map_err(CliError::Output)?;
+    consent::ask(session, arguments.consent, &format!("{deed} the grid {}", node.grid.name))?;
+    // It may hand over the Nucleus before, and the daemon ends then: it is asked once.
+    client.post_patiently::<()>("/v1/leave", &(), LEAVE_PATIENCE)?;
+    setup::left(&session.screen, &node, is_last).map_err(CliError::Output)?;
     Ok(Exit::Done)
 }
 

@@ -68,7 +68,7 @@ fn api(refusal: &Refusal) -> ClientError {
         RefusalKind::Refused => ErrorCode::Refused,
         RefusalKind::Failed => ErrorCode::Failed,
     };
-    ClientError::Api(ApiError { code, message: refusal.to_string(), hint: refusal.hint() })
+    ClientError::Api(ApiError::new(code, refusal.to_string(), refusal.hint()))
 }
 
 /// The mistakes of a grid, as they reach the command line: from this machine's daemon, from a star, and before there is

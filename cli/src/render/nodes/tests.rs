@@ -13,6 +13,9 @@ fn nucleus() -> NodeView {
         name: "nas1".into(),
         role: "nucleus".into(),
         is_nucleus: true,
+        part: Part::Nucleus,
+        voting: "auto".into(),
+        vote_note: None,
         state: NodeState::Ready,
         since_ms: NOW_MS - 7_300_000,
         is_draining: false,
@@ -42,6 +45,7 @@ fn star() -> NodeView {
         name: "cellar-nas".into(),
         role: "star".into(),
         is_nucleus: false,
+        part: Part::None,
         last_seen_ms: Some(NOW_MS - 3_100),
         link: Some(LinkView {
             kind: "tcp4".into(),
@@ -93,13 +97,43 @@ fn lost() -> NodeView {
     }
 }
 
+fn voter() -> NodeView {
+    NodeView {
+        name: "nas4".into(),
+        role: "nucleus".into(),
+        part: Part::Voter,
+        voting: "wanted".into(),
+        ..lost()
+    }
+}
+
+fn witness(part: Part) -> NodeView {
+    let note = (part == Part::Learner).then(|| "it is being sent the Nucleus's records".to_owned());
+    NodeView { name: "pi".into(), role: "witness".into(), part, vote_note: note, ..lost() }
+}
+
+fn unknown() -> NodeView {
+    NodeView { name: "nas5".into(), state: NodeState::Unknown, is_draining: false, ..voter() }
+}
+
 #[test]
 fn a_table_of_nodes() {
-    insta::assert_snapshot!(table(&[nucleus(), star(), lost()], NOW_MS));
+    let nodes = [
+        nucleus(),
+        star(),
+        lost(),
+        voter(),
+        witness(Part::Voter),
+        witness(Part::Learner),
+        witness(Part::None),
+        unknown(),
+    ];
+    insta::assert_snapshot!(table(&nodes, NOW_MS));
 }
 
 #[test]
 fn a_page_of_each() {
-    let pages = [nucleus(), star(), lost()].map(|node| page_text(&node, NOW_MS));
+    let pages = [nucleus(), star(), lost(), voter(), witness(Part::Learner), unknown()]
+        .map(|node| page_text(&node, NOW_MS));
     insta::assert_snapshot!(pages.join("\n\n"));
 }

@@ -52,8 +52,8 @@ fn from_founding_to_leaving() {
         joined_text(&Joined { name: "nas2-2".into(), ..joined.clone() }, Some("nas2")),
         ready_text(&this_node(true)),
         ready_text(&ThisNode { addresses: Vec::new(), ..this_node(false) }),
-        left_text(&this_node(false)),
-        left_text(&this_node(true)),
+        left_text(&this_node(false), false),
+        left_text(&this_node(true), true),
     ];
     insta::assert_snapshot!(shown.join("\n\n"));
 }
