@@ -81,7 +81,26 @@ impl Star {
     /// Never.
     pub fn link(&self) -> Arc<Link> {
         let runtime = self.runtime.as_ref().expect("it runs until it is dropped").handle().clone();
-        Arc::new(Link { service: self.service.clone(), traffic: Arc::clone(&self.traffic), runtime })
+        Arc::new(Link {
+            service: self.service.clone(),
+            traffic: Arc::clone(&self.traffic),
+            runtime,
+            is_voters: false,
+        })
+    }
+
+    /// The way of a voter that is not the Nucleus.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn voters_link(&self) -> Arc<Link> {
+        let runtime = self.runtime.as_ref().expect("it runs until it is dropped").handle().clone();
+        Arc::new(Link {
+            service: self.service.clone(),
+            traffic: Arc::clone(&self.traffic),
+            runtime,
+            is_voters: true,
+        })
     }
 
     /// A system on one of its paths.
@@ -104,6 +123,7 @@ pub struct Link {
     service: StarService,
     traffic: Arc<Traffic>,
     runtime: Handle,
+    is_voters: bool,
 }
 
 impl Link {
@@ -114,7 +134,10 @@ impl Link {
         let _inside = self.runtime.enter();
         let far = tokio::net::UnixStream::from_std(far)?;
         let service = self.service.clone();
-        drop(self.runtime.spawn(async move { service.serve(far).await }));
+        let is_voters = self.is_voters;
+        drop(self.runtime.spawn(async move {
+            if is_voters { service.serve_contents(far).await } else { service.serve(far).await }
+        }));
         Ok(near)
     }
 }

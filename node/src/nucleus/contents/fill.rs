@@ -201,3 +201,78 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, FillError> {
     Ok(spawn_blocking(work).await.map_err(|_| FillError::Ended)??)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orbit_cdc::identity;
+    use orbit_core::grid::{Change, Content};
+    use orbit_store::{LogPosition, Mark};
+
+    /// Chunks of content `n`, as many as fill several parts.
+    fn chunks(n: u64) -> Vec<Chunk> {
+        let hash = |at: u64| orbit_cdc::hash_bytes(&[n.to_le_bytes(), at.to_le_bytes()].concat());
+        (0..9000).map(|at| Chunk { hash: hash(at), len: 60_000 }).collect()
+    }
+
+    fn content(n: u64) -> Content {
+        let chunks = chunks(n);
+        let bytes = chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+        Content { root: identity(&ORBIT_64K, chunks.iter().copied()), bytes, chunks: chunks.len() as u32 }
+    }
+
+    fn universe(directory: &std::path::Path, contents: Vec<Content>) -> NucleusUniverse {
+        let universe = NucleusUniverse::open_or_rebuild(&directory.join("universe_v3.db")).expect("opens");
+        let mark = Mark { position: Some(LogPosition { term: 1, index: 1 }), membership: vec![] };
+        let holder = NodeId::from_bytes([1; 16]);
+        universe.commit(&[Change::Contents { holder, contents }], &mark).expect("commits");
+        universe
+    }
+
+    fn said(of: ContentHash, chunks: &[Chunk]) -> Vec<Part> {
+        let parts = chunks.chunks(4096).map(|part| Part::Chunks(part.to_vec()));
+        std::iter::once(Part::Manifest(of)).chain(parts).collect()
+    }
+
+    fn taken(universe: &NucleusUniverse, said: Vec<Part>) -> LoadOutcome {
+        let (parts, heard) = mpsc::channel(said.len());
+        said.into_iter()
+            .for_each(|part| parts.try_send(part).unwrap_or_else(|_| unreachable!("there is room")));
+        drop(parts);
+        take_in(universe, heard).expect("takes in")
+    }
+
+    #[test]
+    fn manifests_are_believed_if_their_roots_name_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let all: Vec<Content> = (0..3).map(content).collect();
+        let universe = universe(directory.path(), all.clone());
+        let mut wrong = chunks(1);
+        wrong.swap(5, 6);
+        let stranger = content(9);
+        let mut parts = said(all[0].root, &chunks(0));
+        parts.extend(said(all[1].root, &wrong));
+        parts.extend(said(stranger.root, &chunks(9)));
+        parts.extend(said(all[2].root, &chunks(2)));
+        parts.push(Part::Done);
+        let outcome = taken(&universe, parts);
+        assert_eq!((outcome.contents, outcome.refused), (2, 1));
+        let found = |n: u64| universe.find(&chunks(n)[8000].hash, 9).expect("asks");
+        assert_eq!((found(0)[0].root, found(0)[0].offset), (all[0].root, 8000 * 60_000));
+        assert_eq!(found(2)[0].root, all[2].root);
+        assert!(found(1).is_empty() && found(9).is_empty());
+        assert_eq!(universe.stats().expect("measures").wanted, 1);
+    }
+
+    #[test]
+    fn a_star_that_breaks_off_has_told_what_was_complete() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let all: Vec<Content> = (0..2).map(content).collect();
+        let universe = universe(directory.path(), all.clone());
+        let mut parts = said(all[0].root, &chunks(0));
+        parts.extend(said(all[1].root, &chunks(1)[..8999]));
+        let outcome = taken(&universe, parts);
+        assert_eq!(outcome.contents, 1);
+        assert_eq!(universe.wanted(0, 9).expect("lists").contents[0].content.root, all[1].root);
+    }
+}
