@@ -8,7 +8,7 @@ use fixture::{
 };
 use orbit_node::api::client::{ApiClient, ClientError};
 use orbit_node::api::types::{
-    AuthorityView, ErrorCode, NodePatch, NodeState, NodeView, ReachView, StatusView, ThisNode, TokenView,
+    AuthorityView, ErrorCode, NodePatch, NodeState, NodeView, ReachView, ThisNode, TokenView,
 };
 use orbit_node::daemon::{DaemonError, InitOptions, forget, init, run_with};
 use std::path::Path;

@@ -149,7 +149,6 @@ fn the_grid_goes_on_when_its_nucleus_is_killed() {
         // Waits for the election by itself.
         new_token(survivor, 1);
     }
-    eprintln!("commands work {:?} after the kill", killed.elapsed());
     assert!(killed.elapsed() < Duration::from_secs(15), "it took {:?}", killed.elapsed());
     let new = leader(&members);
     assert_ne!(new, old);
@@ -307,7 +306,7 @@ fn a_nucleus_that_stops_hands_over() {
         slowest = slowest.max(began.elapsed());
         assert!(nodes.is_some(), "a question failed while the office was handed over");
     }
-    eprintln!("the slowest question took {slowest:?}");
+    assert!(slowest < Duration::from_secs(8), "the slowest question took {slowest:?}");
     let mut old = stopping.join().expect("no panic");
     old.start();
     wait("the old one being back", || {
@@ -321,16 +320,7 @@ fn a_nucleus_that_leaves_hands_over_first() {
     let mut first = founded(place.path(), DAYS);
     let second = joined(place.path(), "nas2", &first, DAYS);
     // The second one is a learner as soon as it has the records; only then can the first one go.
-    let mut told = None;
-    wait("the first one leaving", || {
-        let left = first.client().post::<()>("/v1/leave", &());
-        if let Err(error) = &left
-            && told.as_ref() != Some(&error.to_string())
-        {
-            eprintln!("not yet: {}", told.insert(error.to_string()));
-        }
-        left.ok()
-    });
+    wait("the first one leaving", || first.client().post::<()>("/v1/leave", &()).ok());
     first.stop();
     wait("the second one being the Nucleus", || {
         second.client().get::<ThisNode>("/v1/node").ok().filter(|this| this.is_nucleus)

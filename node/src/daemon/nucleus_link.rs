@@ -90,7 +90,7 @@ async fn wait_for_another(node: &Node) -> bool {
 async fn takes_office(node: &Node) {
     let mut link = node.link.subscribe();
     if link.wait_for(|state| matches!(state, LinkState::Own)).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -107,7 +107,6 @@ pub(crate) struct NoWay {
 }
 
 impl Node {
-    #[expect(clippy::too_many_arguments, reason = "called once, where the parts are made")]
     pub(super) fn new(
         home: DataDir,
         config: Config,

@@ -52,15 +52,14 @@ async fn converse(node: &Arc<Node>, from: &Member, mut stream: MeshStream) -> Re
     let seat = node.group();
     let welcome = RaftWelcome::Welcome { epoch: hello.epoch, has_seal_key: seat.is_some() };
     timeout(PATIENCE, write_greeting(&mut stream, &welcome)).await.map_err(late)??;
-    let seat = match seat {
-        Some(seat) => seat,
-        None => {
-            let frame = timeout(PATIENCE, read_frame(&mut stream)).await.map_err(late)??;
-            let seat = take_key(node, frame).await?;
-            let kept = RaftFrame { id: 0, kind: RaftFrameKind::SealKeyKept, body: Vec::new() };
-            timeout(PATIENCE, write_frame(&mut stream, &kept)).await.map_err(late)??;
-            seat
-        }
+    let seat = if let Some(seat) = seat {
+        seat
+    } else {
+        let frame = timeout(PATIENCE, read_frame(&mut stream)).await.map_err(late)??;
+        let seat = take_key(node, frame).await?;
+        let kept = RaftFrame { id: 0, kind: RaftFrameKind::SealKeyKept, body: Vec::new() };
+        timeout(PATIENCE, write_frame(&mut stream, &kept)).await.map_err(late)??;
+        seat
     };
     answer(node, &seat, from, stream).await
 }

@@ -200,9 +200,10 @@ impl Task {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let ask = match first.take() {
-                Some(ask) => Some(ask),
-                None => tokio::select! {
+            let ask = if first.is_some() {
+                first.take()
+            } else {
+                tokio::select! {
                     frame = answers.recv() => {
                         match frame {
                             Some(Ok(frame)) => calls.answered(frame),
@@ -221,7 +222,7 @@ impl Task {
                         Look::Idle => return Ended::Idle,
                         Look::Dead => return Ended::Dead,
                     },
-                },
+                }
             };
             let Some(Ask { message, answer }) = ask else { continue };
             self.next_id += 1;
