@@ -1,4 +1,4 @@
-//! Measures the rates that matter: `cargo run --release -p orbit-store --example rates [directory]`.
+//! Measures the rates that matter: `cargo run --release -p orbit-store --example rates [directory [jobs|universe|log|group]…]`.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use orbit_core::grid::{Change, Content, Metered};
@@ -18,15 +18,25 @@ const FILES: u64 = 1_000_000;
 const NOW: Timestamp = Timestamp { seconds: 2_000_000_000, nanos: 0 };
 
 fn main() -> Result<(), StoreError> {
-    let directory =
-        std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from).join("orbit-rates");
+    let mut arguments = std::env::args_os().skip(1);
+    let directory = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from).join("orbit-rates");
+    let wanted: Vec<_> = arguments.collect();
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|name| name == part);
     drop(std::fs::remove_dir_all(&directory));
-    steps(&directory.join("jobs.db"))?;
-    checkpoints(&directory.join("jobs.db"))?;
-    universe(&directory.join("universe_v3.db"))?;
-    universe_lists(&directory.join("lists.db"))?;
-    log(&directory.join("raft"))?;
-    group(&directory.join("nucleus"))?;
+    if is_wanted("jobs") {
+        steps(&directory.join("jobs.db"))?;
+        checkpoints(&directory.join("jobs.db"))?;
+    }
+    if is_wanted("universe") {
+        universe(&directory.join("universe_v3.db"))?;
+        universe_lists(&directory.join("lists.db"))?;
+    }
+    if is_wanted("log") {
+        log(&directory.join("raft"))?;
+    }
+    if is_wanted("group") {
+        group(&directory.join("nucleus"))?;
+    }
     drop(std::fs::remove_dir_all(&directory));
     Ok(())
 }

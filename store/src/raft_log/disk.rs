@@ -4,7 +4,8 @@ use crate::error::StoreError;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -144,11 +145,10 @@ impl LogDisk for DirectoryDisk {
     }
 
     fn read_range(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        use std::io::{Seek, SeekFrom};
-        let mut file = File::open(self.path.join(name))?;
-        file.seek(SeekFrom::Start(offset))?;
-        let mut bytes = Vec::with_capacity(len.min(4 << 20));
-        file.take(len as u64).read_to_end(&mut bytes)?;
+        let file = File::open(self.path.join(name))?;
+        let left = file.metadata()?.len().saturating_sub(offset);
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(len)];
+        file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
     }
 
@@ -215,17 +215,15 @@ impl LogDisk for DirectoryDisk {
 impl Appended {
     /// Writes at the end, and as many zeros behind as the file was not prepared for, in one write.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        use std::io::{Seek, SeekFrom};
-        self.file.seek(SeekFrom::Start(self.len))?;
         let end = self.len + bytes.len() as u64;
         if end <= self.prepared {
-            self.file.write_all(bytes)?;
+            self.file.write_all_at(bytes, self.len)?;
         } else {
             let prepared = end.next_multiple_of(PREPARED_BYTES);
             let mut padded = Vec::with_capacity(usize::try_from(prepared - self.len).unwrap_or(0));
             padded.extend_from_slice(bytes);
             padded.resize(usize::try_from(prepared - self.len).unwrap_or(bytes.len()), 0);
-            self.file.write_all(&padded)?;
+            self.file.write_all_at(&padded, self.len)?;
             self.prepared = prepared;
         }
         self.len = end;

@@ -1,6 +1,6 @@
 //! One byte changed, cut short, a file missing: nothing acknowledged is forgotten in silence, and nothing panics.
 
-use super::{FakeDisk, State, filled, open};
+use super::{FakeDisk, State, entry, filled, open};
 use crate::error::{Damage, StoreError};
 use crate::raft_log::record::{segment_first, segment_name};
 use proptest::prelude::*;
@@ -88,6 +88,27 @@ fn a_segment_under_another_name_is_refused() {
             }
         }
     }
+}
+
+#[test]
+fn entries_behind_a_truncation_that_the_disk_lost_do_not_revive() {
+    let disk = Arc::new(FakeDisk::default());
+    let log = open(&disk).expect("opened");
+    for index in 0..5 {
+        log.append(&[entry(1, index, 30)]).expect("appended");
+    }
+    let name = segment_name(0);
+    let stale = disk.dump()[&name].clone();
+    log.truncate_from(2).expect("truncated");
+    // As long as the one that was there, so that the old ones lie where its successors would.
+    log.append(&[entry(2, 2, 30)]).expect("appended");
+    let mut files = disk.dump();
+    files.entry(name).and_modify(|bytes| {
+        let len = bytes.len();
+        bytes.extend_from_slice(&stale[len..]);
+    });
+    let error = open(&Arc::new(FakeDisk::with(files))).expect_err("they are not what was appended behind it");
+    assert!(matches!(error, StoreError::Corrupt { damage: Damage::Log { .. }, .. }), "{error:?}");
 }
 
 #[test]
