@@ -5,6 +5,7 @@ use orbit_tests::grid::Grid;
 use orbit_tests::grid::network::Addresses;
 use orbit_tests::grid::node::PORT;
 use orbit_tests::orbit::Exit;
+use orbit_tests::wait::until;
 
 #[test]
 fn a_grid_without_any_ipv4() {
@@ -22,6 +23,12 @@ fn a_grid_without_any_ipv4() {
     for name in ["nas2", "nas3"] {
         assert_eq!(grid.node(0).show(name)["link"]["kind"], "tcp6");
     }
+    // The Nucleus hears from a star a moment before the star hears from it.
+    until("nas2 answers for the grid", || {
+        grid.node(1)
+            .get("/v1/status")
+            .is_ok_and(|status| status["nucleus"].is_string() && status["as_of_ms"].is_null())
+    });
     grid.node(1).run(["scan", &grid.node(2).endpoint("")]).expect(Exit::Done);
     // The Nucleus's address is remembered: nobody has to be told again.
     grid.node(1).kill();
