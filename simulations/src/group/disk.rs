@@ -92,7 +92,8 @@ impl Platter {
     fn is_lazy(&self, name: &str) -> bool {
         match self.plant {
             Some(Plant::VoteNotSynced) => name == VOTE,
-            Some(Plant::AcknowledgedBeforeSync | Plant::RestoredLeader) => name.ends_with(SEGMENT),
+            Some(Plant::AcknowledgedBeforeSync) => name.ends_with(SEGMENT),
+            Some(Plant::RestoredLeader) => name == VOTE || name.ends_with(SEGMENT),
             _ => false,
         }
     }

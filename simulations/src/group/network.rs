@@ -155,7 +155,8 @@ impl Network {
             Way { late, is_lost: is_cut || of_thousand(weather.lost) }
         };
         let first = way();
-        let second = of_thousand(weather.twice).then(way);
+        // What a client sends is repeated by the client alone: two answers to one question would contradict each other.
+        let second = (from < self.names.len() && of_thousand(weather.twice)).then(way);
         (first, second)
     }
 

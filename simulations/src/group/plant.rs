@@ -13,7 +13,8 @@ pub enum Plant {
     StaleReadAsCurrent,
     /// A snapshot replaces one database, and then the other.
     TwoStepInstall,
-    /// A leader goes on in its old term after a crash that took the end of its log.
+    /// A leader may lead in its old term again after a crash that took the end of its log: neither its vote nor its
+    /// entries were on the disk.
     RestoredLeader,
 }
 

@@ -124,8 +124,11 @@ fn after_cut(durable: Option<Vec<u8>>, pending: &[Write], random: &Random) -> Op
     if pending.is_empty() || (durable.is_none() && random.one_in(3)) {
         return durable;
     }
-    let mut bytes = durable.unwrap_or_default();
     let whole = random.below(pending.len() + 1);
+    if durable.is_none() && whole == 0 && matches!(pending.first(), Some(Write::Whole(_))) {
+        return None;
+    }
+    let mut bytes = durable.unwrap_or_default();
     for (at, write) in pending.iter().enumerate().take(whole + 1) {
         if at < whole {
             write.apply(&mut bytes);
