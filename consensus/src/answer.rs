@@ -36,16 +36,20 @@ pub(crate) async fn answer(shared: &Shared, from: NodeId, message: &[u8]) -> Vec
 
 async fn reply(shared: &Shared, from: Voter, question: Question) -> Result<Answer, String> {
     match question {
-        Question::Append { heartbeat_ms, request } => {
+        Question::Append { heartbeat_ms, is_void, request } => {
             is_of(from, &request.vote)?;
             is_in_order(&request)?;
             let is_current = request.vote >= shared.raft.server_metrics().borrow().vote;
             let heartbeat = Duration::from_millis(heartbeat_ms.into());
+            if is_current && is_void {
+                shared.pace.note_void(request.vote.leader_id.term);
+            }
             let _hearing = is_current.then(|| shared.pace.hear(heartbeat));
             shared.raft.append_entries(request).await.map(Answer::Append).map_err(|error| error.to_string())
         }
         Question::Vote { request, is_told } => {
             is_of(from, &request.vote)?;
+            let is_told = is_told && !shared.pace.is_void(request.vote.leader_id.term.saturating_sub(1));
             if !is_told && !is_free(shared) {
                 return Ok(Answer::Vote(refused_vote(shared)));
             }
@@ -102,8 +106,11 @@ async fn take_over(shared: &Shared, from: Voter, term: u64) -> bool {
         let seen = metrics.borrow();
         seen.current_leader == Some(from) && seen.vote.leader_id.term == term
     };
+    if !is_from_leader || shared.pace.is_void(term) {
+        return false;
+    }
     shared.pace.take_over(term + 1);
-    is_from_leader && shared.raft.trigger().elect().await.is_ok()
+    shared.raft.trigger().elect().await.is_ok()
 }
 
 /// openraft compares positions and not what lies there, so nothing else may come in than one leader's log in order.
@@ -130,6 +137,10 @@ fn read_manifest(manifest: &Octets) -> Result<SnapshotManifest, String> {
 
 async fn offer(shared: &Shared, manifest: &Octets) -> Result<u32, String> {
     let manifest = read_manifest(manifest)?;
+    if manifest.mark.position <= shared.applied() {
+        // It has all of it, and the leader did not hear so.
+        return Ok(u32::try_from(manifest.parts.len()).unwrap_or(u32::MAX));
+    }
     let id = manifest.hash().to_vec();
     let mut receiving = shared.receiving.lock().await;
     if let Some(current) = receiving.as_ref().filter(|current| current.id == id && current.incoming.is_some())
@@ -168,10 +179,12 @@ async fn install(
 ) -> Result<Answer, String> {
     let manifest = read_manifest(manifest)?;
     let mut receiving = shared.receiving.lock().await;
-    let current = receiving.take().filter(|current| current.id == manifest.hash());
-    let incoming = current.and_then(|current| current.incoming).ok_or("no such snapshot was received")?;
-    let finished = shared.scope.offload(move || incoming.finish()).await;
-    finished.ok_or("the node is shutting down")?.map_err(|error| error.to_string())?;
+    if manifest.mark.position > shared.applied() {
+        let current = receiving.take().filter(|current| current.id == manifest.hash());
+        let incoming = current.and_then(|current| current.incoming).ok_or("no such snapshot was received")?;
+        let finished = shared.scope.offload(move || incoming.finish()).await;
+        finished.ok_or("the node is shutting down")?.map_err(|error| error.to_string())?;
+    }
     let meta = meta_with(&manifest, membership);
     let snapshot = Snapshot { meta, snapshot: Box::new(SnapshotHandle::Received(manifest)) };
     let installed = shared.raft.install_full_snapshot(vote, snapshot).await;

@@ -38,29 +38,29 @@ pub(crate) async fn drive(shared: Arc<Shared>, seed: u64) {
         }
         let pause = if state == ServerState::Leader {
             let pause = shared.pace.choose_heartbeat();
-            if !shared.is_handing_over.load(Ordering::Relaxed)
-                && shared.raft.trigger().heartbeat().await.is_err()
-            {
+            if !shared.is_handing_over() && shared.raft.trigger().heartbeat().await.is_err() {
                 return;
             }
             pause
         } else if !voters.iter().any(|config| config.contains(&shared.own)) {
             Duration::MAX
         } else if voters.iter().all(|config| config.len() == 1 && config.contains(&shared.own)) {
-            // Nobody else is to be asked. Its vote may take a while to be stored.
-            if elected.is_none_or(|at: Instant| at.elapsed() >= shared.pace.heartbeat()) {
+            // Nobody else is to be asked. Its vote may take a while to be stored. Whoever led before, while this one did not
+            // vote alone, may rely on it for a moment still.
+            let is_free = vote.leader_id.voted_for == Some(shared.own) || shared.pace.is_silent();
+            if is_free && elected.is_none_or(|at: Instant| at.elapsed() >= shared.pace.heartbeat()) {
                 elected = Some(Instant::now());
                 if shared.raft.trigger().elect().await.is_err() {
                     return;
                 }
             }
-            shared.pace.heartbeat()
+            if is_free { shared.pace.heartbeat() } else { LOOK_AGAIN_MIN }
         } else {
             let patience =
                 shared.pace.patience(shared.rank.load(Ordering::Relaxed), random.gen_range(0.0..1.0));
             let left = patience.saturating_sub(shared.pace.silence());
             let left = left.max(not_before.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            if left.is_zero() && shared.pace.is_silent() {
                 not_before = Instant::now() + shared.pace.heartbeat().mul_f64(random.gen_range(1.0..2.0));
                 if would_be_elected(&shared, &voters).await && shared.raft.trigger().elect().await.is_err() {
                     return;

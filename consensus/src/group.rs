@@ -19,7 +19,7 @@ use orbit_core::ids::{NodeId, RequestId};
 use orbit_store::{LogPosition, RaftLog};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -33,6 +33,8 @@ const READ_MAX: usize = 1 << 20;
 pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an heir may take to catch up, and to take over.
 const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+/// Nobody hands over to a member that was silent for so long.
+const HEIR_HEARD: Duration = Duration::from_secs(1);
 /// How often a hand-over is looked at.
 const HAND_OVER_POLL: Duration = Duration::from_millis(5);
 /// How long a change of the membership may take.
@@ -116,8 +118,8 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) scope: Scope,
     pub(crate) receiving: Mutex<Option<Receiving>>,
-    /// Nothing is proposed and no heartbeat is sent: another takes over.
-    pub(crate) is_handing_over: AtomicBool,
+    /// The term in which nothing is proposed and no heartbeat is sent, since another takes over; 0: none.
+    handing_over: AtomicU64,
     /// How many turns this member waits before it wants to lead.
     pub(crate) rank: AtomicU32,
     proposals: mpsc::Sender<Proposal>,
@@ -140,6 +142,11 @@ impl Shared {
 
     pub(crate) fn applied(&self) -> Option<LogPosition> {
         self.raft.data_metrics().borrow().last_applied.as_ref().map(position)
+    }
+
+    /// Whether this leader lets another take over just now.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.handing_over.load(Ordering::Relaxed) == self.term_and_last().0
     }
 
     /// Whether a quorum answered so lately that others hear this leader.
@@ -209,7 +216,7 @@ impl Group {
             transport,
             scope: scope.clone(),
             receiving: Mutex::default(),
-            is_handing_over: AtomicBool::new(false),
+            handing_over: AtomicU64::new(0),
             rank: AtomicU32::new(0),
             proposals,
             standing: watch::Sender::default(),
@@ -282,7 +289,7 @@ impl Group {
         command: Command,
     ) -> Result<Vec<Change>, GroupError> {
         let standing = self.shared.standing.borrow().clone();
-        if standing.office != Office::Leader || self.shared.is_handing_over.load(Ordering::Relaxed) {
+        if standing.office != Office::Leader || self.shared.is_handing_over() {
             let leader = standing.leader.filter(|leader| *leader != self.shared.own.0);
             return Err(GroupError::NotLeader { leader });
         }
@@ -317,7 +324,13 @@ impl Group {
     }
 
     /// Makes these nodes the voters; each must be a voter or a learner now. Also ends a change that was cut short.
+    ///
+    /// A leader must be among them: cut off between its own copy of such a change and the others', it could not be elected
+    /// to complete it, and nobody else could either. It hands over first.
     pub async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), GroupError> {
+        if !voters.contains(&self.shared.own.0) {
+            return Err(GroupError::Membership("a leader does not leave itself out".to_owned()));
+        }
         let voters: BTreeSet<Voter> = voters.into_iter().map(Voter).collect();
         self.changed(self.shared.raft.change_membership(voters, false)).await
     }
@@ -346,12 +359,18 @@ impl Group {
             return Err(GroupError::NotLeader { leader: standing.leader });
         }
         let progress = self.progress();
-        let others = standing.voters.iter().filter(|voter| **voter != self.shared.own.0);
+        let is_heard = |voter: &NodeId| progress.answered.get(voter).is_some_and(|ago| *ago < HEIR_HEARD);
+        let others = standing.voters.iter().filter(|voter| **voter != self.shared.own.0 && is_heard(voter));
         let furthest = || others.max_by_key(|voter| progress.matched.get(voter).copied().flatten()).copied();
         let heir = heir.or_else(furthest).ok_or(GroupError::NoQuorum)?;
-        self.shared.is_handing_over.store(true, Ordering::Relaxed);
+        if !is_heard(&heir) {
+            return Err(GroupError::NotHandedOver { heir, reason: "it is not heard".to_owned() });
+        }
+        // The term ends with the hand-over, and what is refused in it with the term, even if nobody waits for the end.
+        let handing_over = HandingOver { shared: &self.shared, term: standing.term };
+        self.shared.handing_over.store(standing.term, Ordering::Relaxed);
         let handed_over = self.hand_over(heir).await;
-        self.shared.is_handing_over.store(false, Ordering::Relaxed);
+        drop(handing_over);
         handed_over.map(|()| heir).map_err(|reason| GroupError::NotHandedOver { heir, reason })
     }
 
@@ -416,6 +435,20 @@ impl Group {
     /// Ends this member at once, wherever its tasks wait: what a killed process does.
     pub fn kill(&self) {
         self.shared.scope.end();
+    }
+}
+
+/// While this exists, nothing is proposed and no heartbeat is sent in the term. A leader that still leads at the end takes
+/// back what it told its heir.
+struct HandingOver<'a> {
+    shared: &'a Shared,
+    term: u64,
+}
+
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        self.shared.pace.take_back(self.term);
+        self.shared.handing_over.store(0, Ordering::Relaxed);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Question {
     Append {
         /// Time between its heartbeats, milliseconds: how soon it counts as silent.
         heartbeat_ms: u32,
+        /// It takes back what it told anybody in this term.
+        is_void: bool,
         /// What openraft says.
         request: AppendEntriesRequest<Types>,
     },

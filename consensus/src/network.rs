@@ -160,8 +160,9 @@ impl RaftNetwork<Types> for Peer {
         let was_empty = request.entries.is_empty();
         let term = request.vote.leader_id.term;
         let told = self.network.pace.heartbeat();
+        let is_void = self.network.pace.is_taken_back(term);
         let heartbeat_ms = u32::try_from(told.as_millis()).unwrap_or(u32::MAX);
-        match self.ask(&Question::Append { heartbeat_ms, request }).await {
+        match self.ask(&Question::Append { heartbeat_ms, is_void, request }).await {
             Ok(Answer::Append(response)) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
                     self.network.pace.note_answer(self.to, term, sent, told, was_empty);

@@ -48,8 +48,12 @@ struct Inner {
     answered: BTreeMap<Voter, Answered>,
     /// The term whose lease was given away.
     given_away: Option<u64>,
+    /// The term in which a hand-over failed, and when it was given up: what was answered to earlier messages does not bind.
+    taken_back: Option<(u64, Instant)>,
     /// The term that the leader told this member to begin.
     told: Option<u64>,
+    /// The term whose leader takes back what it told anybody: nobody is to begin the next by its word.
+    void: Option<u64>,
 }
 
 /// A message that was answered.
@@ -72,7 +76,9 @@ impl Pace {
             term: 0,
             answered: BTreeMap::new(),
             given_away: None,
+            taken_back: None,
             told: None,
+            void: None,
         };
         Self { inner: Mutex::new(inner) }
     }
@@ -120,6 +126,29 @@ impl Pace {
     /// The leader lets another take over: from now on it relies on nothing but answers.
     pub(crate) fn give_away(&self, term: u64) {
         self.lock().given_away = Some(term);
+    }
+
+    /// The hand-over in this term of ours failed. Whoever was told to take over may hear of it late, so the lease rests
+    /// only on members that learned since then that it is void.
+    pub(crate) fn take_back(&self, term: u64) {
+        let mut inner = self.lock();
+        inner.given_away = None;
+        inner.taken_back = Some((term, Instant::now()));
+    }
+
+    /// Whether this leader has taken back a hand-over in this term.
+    pub(crate) fn is_taken_back(&self, term: u64) -> bool {
+        self.lock().taken_back.is_some_and(|(of, _)| of == term)
+    }
+
+    /// The leader of this term takes back what it told anybody.
+    pub(crate) fn note_void(&self, term: u64) {
+        self.lock().void = Some(term);
+    }
+
+    /// Whether the leader of this term has taken back what it told anybody.
+    pub(crate) fn is_void(&self, term: u64) -> bool {
+        self.lock().void == Some(term)
     }
 
     /// The leader told this member to begin this term.
@@ -176,12 +205,15 @@ impl Pace {
         term: u64,
         configs: &[BTreeSet<Voter>],
     ) -> Option<Duration> {
-        self.quorum(own, term, configs, |answered| answered.sent).map(|sent| sent.elapsed())
+        self.quorum(own, term, configs, |answered, _| Some(answered.sent)).map(|sent| sent.elapsed())
     }
 
     /// Whether a leader may rely on being it, without asking: no quorum can have turned to another yet.
     pub(crate) fn holds_lease(&self, own: Voter, term: u64, configs: &[BTreeSet<Voter>]) -> bool {
-        let until = self.quorum(own, term, configs, |answered| answered.sent + answered.told * LEASE);
+        let until = self.quorum(own, term, configs, |answered, taken_back| {
+            let binds = taken_back.is_none_or(|since| answered.sent >= since);
+            binds.then(|| answered.sent + answered.told * LEASE)
+        });
         until.is_some_and(|until| Instant::now() < until) && self.lock().given_away != Some(term)
     }
 
@@ -191,14 +223,19 @@ impl Pace {
         own: Voter,
         term: u64,
         configs: &[BTreeSet<Voter>],
-        of: impl Fn(&Answered) -> Instant,
+        of: impl Fn(&Answered, Option<Instant>) -> Option<Instant>,
     ) -> Option<Instant> {
         let inner = self.lock();
         let own_now = Instant::now() + HEARTBEAT_MIN;
+        let taken_back = inner.taken_back.filter(|(of, _)| *of == term).map(|(_, since)| since);
         let of_one = |voters: &BTreeSet<Voter>| {
             let reached = |voter: &Voter| {
                 let answered = inner.answered.get(voter).filter(|_| inner.term == term);
-                if *voter == own { Some(own_now) } else { answered.map(&of) }
+                if *voter == own {
+                    Some(own_now)
+                } else {
+                    answered.and_then(|answered| of(answered, taken_back))
+                }
             };
             let mut instants: Vec<Option<Instant>> = voters.iter().map(reached).collect();
             instants.sort_unstable_by(|a, b| b.cmp(a));

@@ -80,9 +80,12 @@ async fn write(shared: &Shared, batch: Vec<Proposal>) {
             let Replies(outcomes) = response.data;
             outcomes.into_iter().map(Ok).collect()
         }
-        // It was never in the log, or another leader's entry is in its place.
+        // It was never in the log, or another leader's entry is in its place here. With three voters it is nowhere else then;
+        // with more, a third leader may still have it.
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-            all(GroupError::NotLeader { leader: to.leader_id.map(|leader| leader.0) })
+            let is_nowhere = matches!(shared.voters().as_slice(), [voters] if voters.len() <= 3);
+            let leader = to.leader_id.map(|leader| leader.0);
+            all(if is_nowhere { GroupError::NotLeader { leader } } else { GroupError::Unsure })
         }
         Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_)) | RaftError::Fatal(_))) => {
             all(shared.stopped())

@@ -11,6 +11,7 @@ use orbit_core::ids::{GridId, NodeId, PeerKey, RequestId, Serial};
 use orbit_store::{LogDisk, Mark, RaftLog, SnapshotManifest, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -92,6 +93,7 @@ pub struct MemoryDatabases {
     incoming: Arc<Mutex<BTreeMap<[u8; 32], Held>>>,
     /// Snapshots of everybody, by their parts' hash: what a part says is only this key.
     shared: Arc<Mutex<BTreeMap<[u8; 32], Held>>>,
+    network: Network,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,9 @@ impl Incoming for MemoryIncoming {
     }
 
     fn finish(self: Box<Self>) -> Result<(), StoreError> {
+        if self.databases.network.lose_completion.swap(false, Ordering::Relaxed) {
+            self.databases.network.is_completing.store(true, Ordering::Relaxed);
+        }
         let held = lock(&self.databases.shared)[&self.parts[0]].clone();
         lock(&self.databases.incoming).insert(self.id, held);
         Ok(())
@@ -229,10 +234,13 @@ impl Databases for MemoryDatabases {
 }
 
 /// Who can send to whom, and who is there.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Network {
     groups: Arc<Mutex<BTreeMap<NodeId, Group>>>,
     cut: Arc<Mutex<BTreeSet<(NodeId, NodeId)>>>,
+    /// The answer to whoever completes a snapshot next is lost.
+    pub lose_completion: Arc<AtomicBool>,
+    is_completing: Arc<AtomicBool>,
 }
 
 struct Line {
@@ -253,6 +261,9 @@ impl Transport for Line {
             };
             let answer = group.answer(from, &message).await;
             tokio::time::sleep(Duration::from_millis(1)).await;
+            if network.is_completing.swap(false, Ordering::Relaxed) {
+                return Err(gone("the answer was lost"));
+            }
             if is_cut(&network, to, from) { Err(gone("the answer was lost")) } else { Ok(answer) }
         }
         .boxed()
@@ -290,6 +301,7 @@ impl World {
         let disk = self.disks.entry(id(number)).or_default();
         let databases = self.databases.entry(id(number)).or_insert_with(|| MemoryDatabases {
             shared: Arc::clone(&self.shared),
+            network: self.network.clone(),
             ..MemoryDatabases::default()
         });
         (Arc::clone(disk), databases.clone())

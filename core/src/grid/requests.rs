@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 /// Requests that are remembered.
-pub const REQUESTS_MAX: usize = 512;
+pub const REQUESTS_MAX: usize = 16_384;
 /// Bytes that all their outcomes take, roughly. Few outcomes have more than one record, but a record may be large.
 pub const REQUESTS_BYTES_MAX: usize = 8 << 20;
 
