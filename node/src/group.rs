@@ -25,7 +25,7 @@ use crate::daemon::seal::SealKey;
 use crate::daemon::{DaemonError, Node};
 use crate::standalone::error::chain;
 use orbit_consensus::{Group, GroupConfig, Office, Standing};
-use orbit_core::grid::{DiskClass, Metered, Role};
+use orbit_core::grid::{DiskClass, Fence, Metered, Refusal, Role};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::join::NucleusAddress;
 use orbit_mesh::key::random;
@@ -49,6 +49,8 @@ pub struct Seat {
     /// Seals the authority's key.
     pub seal: SealKey,
     pub(crate) ended: CancellationToken,
+    /// The epoch of the group: it speaks in no other one's name.
+    pub(crate) epoch: u32,
     /// The chunks of what the stars hold, as this node has them.
     pub(crate) universe: CurrentUniverse,
     transport: Arc<MeshTransport>,
@@ -146,6 +148,11 @@ async fn attend(node: &Arc<Node>, seat: &Arc<Seat>) {
         tokio::select! {
             changed = standing.changed() => if changed.is_err() { return },
             _ = certificates.tick() => {
+                let epoch = node.fence().epoch;
+                if epoch > seat.epoch {
+                    give_up(node, epoch).await;
+                    return;
+                }
                 // It was made a star again, and is out of the group.
                 if !node.certificate().is_ok_and(|own| own.role.may_lead()) && !now.has(own) {
                     return;
@@ -197,14 +204,20 @@ async fn learn(node: &Arc<Node>, key: &[u8; 32]) -> Result<Arc<Seat>, DaemonErro
     if node.has_left() {
         return Err(DaemonError::NotInGrid { data_dir: node.home.path().to_owned() });
     }
-    let (home, key) = (node.home.clone(), SealKey::from_bytes(*key));
-    files::blocking(move || files::prepare_learner(&home, &key)).await?;
+    let (home, key, epoch) = (node.home.clone(), SealKey::from_bytes(*key), node.fence().epoch);
+    files::blocking(move || files::prepare_learner(&home, &key, epoch)).await?;
     start(node).await
 }
 
 async fn start(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
     let home = node.home.clone();
     let opened = files::blocking(move || files::open(&home)).await?;
+    let known = node.fence().epoch;
+    let epoch = opened.epoch.unwrap_or(known);
+    if epoch < known {
+        drop(opened);
+        return Err(refuse_old_files(node, epoch).await);
+    }
     let transport = Arc::new(MeshTransport::new(node));
     let own = node.membership().node;
     let mut config = GroupConfig::new(own, u64::from_le_bytes(random()));
@@ -212,19 +225,20 @@ async fn start(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
     (config.snapshot_every, config.entries_kept) = (every, (every / 2).min(config.entries_kept));
     let started = Group::start(config, opened.log, opened.databases, Arc::clone(&transport) as _).await;
     let group = started.map_err(DaemonError::Start)?;
-    // A recovery or a restored backup begins a new epoch in the records.
-    if let Some(epoch) = group.with(|state| state.header().map(|header| header.epoch)) {
-        node.change_membership(|membership| {
-            if membership.fence.epoch < epoch {
-                membership.fence = orbit_core::grid::Fence { epoch, term: 0 };
-            }
-        })
-        .await?;
+    if let Err(error) = begin_epoch(node, epoch).await {
+        cut_off(&group, &transport).await;
+        return Err(error);
+    }
+    if node.fence().epoch > epoch {
+        // It was heard of while this was started.
+        cut_off(&group, &transport).await;
+        return Err(refuse_old_files(node, epoch).await);
     }
     let seat = Seat {
         group,
         seal: opened.seal,
         ended: node.stop.child_token(),
+        epoch,
         universe: opened.universe,
         transport,
         directory: node.home.nucleus(),
@@ -246,18 +260,40 @@ pub(crate) async fn stand_up(node: &Node) {
 /// Ends a seat, whoever holds it.
 pub(crate) async fn end(seat: &Seat) {
     seat.ended.cancel();
-    seat.transport.close();
-    if tokio::time::timeout(STOP_PATIENCE, seat.group.stop()).await.is_err() {
+    cut_off(&seat.group, &seat.transport).await;
+}
+
+async fn cut_off(group: &Group, transport: &MeshTransport) {
+    transport.close();
+    if tokio::time::timeout(STOP_PATIENCE, group.stop()).await.is_err() {
         tracing::warn!("this node's member of the group does not end in good order");
-        seat.group.kill();
+        group.kill();
+    }
+}
+
+/// A recovery or a restored backup begins a new epoch in the records: it is kept as this node's too, and with the files.
+async fn begin_epoch(node: &Arc<Node>, epoch: u32) -> Result<(), DaemonError> {
+    let home = node.home.clone();
+    files::blocking(move || files::keep_epoch(&home, epoch)).await?;
+    node.change_membership(|membership| {
+        membership.fence = membership.fence.max(Fence { epoch, term: 0 });
+    })
+    .await
+}
+
+/// The files are of a group that was given up: they are put aside, and this node goes on as a star.
+async fn refuse_old_files(node: &Arc<Node>, epoch: u32) -> DaemonError {
+    let home = node.home.clone();
+    match files::blocking(move || files::put_aside(&home)).await {
+        Ok(()) => Refusal::OtherEpoch { theirs: epoch, ours: node.fence().epoch }.into(),
+        Err(error) => error,
     }
 }
 
 /// Somebody of this grid who should know says that its epoch is this. If it is newer, the group in which this node has its
 /// seat was given up: it must never decide anything again.
 pub(crate) fn note_epoch(node: &Arc<Node>, epoch: u32) {
-    let ours = node.membership().fence.epoch;
-    if epoch <= ours || node.group().is_none() {
+    if !node.group().is_some_and(|seat| seat.epoch < epoch) {
         return;
     }
     let task = Arc::clone(node);
@@ -266,8 +302,8 @@ pub(crate) fn note_epoch(node: &Arc<Node>, epoch: u32) {
 
 async fn give_up(node: &Arc<Node>, epoch: u32) {
     let _one_at_a_time = node.seating.lock().await;
-    let ours = node.membership().fence.epoch;
-    let Some(seat) = node.seat.borrow().clone().filter(|_| epoch > ours) else { return };
+    let Some(seat) = node.group().filter(|seat| seat.epoch < epoch) else { return };
+    let ours = seat.epoch;
     tracing::error!(
         ours,
         epoch,
@@ -279,7 +315,7 @@ async fn give_up(node: &Arc<Node>, epoch: u32) {
         tracing::error!(error = chain(&error), "cannot put the records of the old group aside");
     }
     let raised = node.change_membership(|membership| {
-        membership.fence = orbit_core::grid::Fence { epoch, term: 0 };
+        membership.fence = membership.fence.max(Fence { epoch, term: 0 });
     });
     if let Err(error) = raised.await {
         tracing::error!(error = chain(&error), "cannot keep the grid's new epoch");

@@ -64,7 +64,7 @@ type Shared = State<Arc<Node>>;
 
 /// The Nucleus's part of a node, or the refusal of one that is not the Nucleus.
 fn nucleus(node: &Node) -> Handled<Arc<Nucleus>> {
-    node.nucleus().ok_or_else(|| Refusal::NotNucleus { node: node.standing().name }.into())
+    node.acting_nucleus().ok_or_else(|| Refusal::NotNucleus { node: node.standing().name }.into())
 }
 
 fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {

@@ -133,7 +133,7 @@ pub(crate) fn caller(extensions: &Extensions) -> Option<NodeId> {
 /// for certain.
 async fn members_only(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<ConnectInfo<Caller>>().map(|ConnectInfo(caller)| *caller);
-    let refusal = match (node.nucleus(), caller) {
+    let refusal = match (node.acting_nucleus(), caller) {
         (Some(nucleus), Some(caller)) => {
             let is_key = |key| key == caller.key;
             if nucleus.with(|state| state.node(caller.node).is_some_and(|record| is_key(record.key))) {

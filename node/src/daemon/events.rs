@@ -67,7 +67,7 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
 
 /// Somebody wants to become a member: the Nucleus decides; other nodes say where it is.
 async fn admit(node: &Node, key: PeerKey, request: JoinRequest) -> JoinReply {
-    match (request, node.nucleus()) {
+    match (request, node.acting_nucleus()) {
         (JoinRequest::Enrol(enrol), Some(nucleus)) => nucleus.enrol(node, key, enrol).await,
         (JoinRequest::ReEnrol { request }, Some(nucleus)) => nucleus.re_enrol(node, key, &request).await,
         (JoinRequest::Nuclei, Some(nucleus)) => {
@@ -122,7 +122,7 @@ pub(crate) async fn ask_nucleus(node: &Node, request: &ControlRequest) -> Result
 
 /// A member asks.
 async fn reply(node: &Node, from: &Member, request: ControlRequest) -> ControlReply {
-    let Some(nucleus) = node.nucleus() else {
+    let Some(nucleus) = node.acting_nucleus() else {
         return ControlReply::Refused(Refusal::NotNucleus { node: node.standing().name });
     };
     match request {

@@ -464,7 +464,9 @@ async fn take_in(node: &Node, nucleus: PeerId, talk: &mut Talk, reply: PulseRepl
     let renew = reply.update.as_ref().is_some_and(|update| update.renew);
     let changed = match reply.update {
         Some(update) => apply(node, *update, reply.fence).await,
-        None => node.change_membership(|membership| membership.fence = reply.fence).await,
+        None => {
+            node.change_membership(|membership| membership.fence = membership.fence.max(reply.fence)).await
+        }
     };
     changed.map_err(broken)?;
     node.link.send_if_modified(|state| {
@@ -491,7 +493,7 @@ async fn apply(node: &Node, update: Update, fence: Fence) -> Result<(), DaemonEr
         membership.anchors = update.anchors;
         membership.revoked = update.revoked;
         membership.nuclei = update.nuclei;
-        membership.fence = fence;
+        membership.fence = membership.fence.max(fence);
     })
     .await
 }

@@ -153,6 +153,11 @@ impl Node {
         self.nucleus.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// [`nucleus`](Self::nucleus), while no other can be it: for whoever answers in its name.
+    pub(crate) fn acting_nucleus(&self) -> Option<Arc<Nucleus>> {
+        self.nucleus().filter(|nucleus| nucleus.group().holds_lease())
+    }
+
     /// Takes or lays down the office.
     pub(crate) fn set_nucleus(&self, nucleus: Option<Arc<Nucleus>>) {
         *self.nucleus.write().unwrap_or_else(PoisonError::into_inner) = nucleus;
@@ -288,8 +293,9 @@ impl Node {
             // A term that is not kept is not served.
             return saved;
         }
-        self.mesh.set_identity(identity).await;
+        // Whoever gives this up half-way may have shown it.
         *shown = is_nucleus;
+        self.mesh.set_identity(identity).await;
         saved
     }
 

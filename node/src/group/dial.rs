@@ -54,7 +54,8 @@ pub(super) async fn open(node: &Arc<Node>, to: NodeId, lane: Lane) -> Result<Mes
         .await
         .map_err(|_| DialError::Silent)??;
     let membership = node.membership();
-    let (grid, from, epoch) = (membership.grid, membership.node, membership.fence.epoch);
+    let epoch = node.group().ok_or(DialError::Unexpected)?.epoch;
+    let (grid, from) = (membership.grid, membership.node);
     let hello = RaftHello { version: RAFT_VERSION, grid, epoch, from, lane };
     let greeting = async {
         write_greeting(&mut stream, &hello).await?;

@@ -5,12 +5,14 @@
 //! | `raft/` | the log |
 //! | `CURRENT`, `gen-N/` | the replicated databases |
 //! | `snapshots/`, `incoming/` | snapshots of them |
+//! | `epoch` | the grid's epoch in which this node became a member of the group, as text: files of an older one than the grid's
+//! are never used again |
 //! | `seal.key` | the key under which the authority's key is sealed in the databases; mode 0600 |
 //!
 //! All of it blocks.
 
 use crate::daemon::DaemonError;
-use crate::daemon::data_dir::DataDir;
+use crate::daemon::data_dir::{DataDir, write_whole};
 use crate::daemon::seal::{AUTHORITY, SealKey};
 use crate::standalone::state::now_ms;
 use orbit_consensus::{Databases, seed};
@@ -34,6 +36,8 @@ pub(crate) struct Opened {
     pub(crate) databases: Box<dyn Databases>,
     pub(crate) universe: CurrentUniverse,
     pub(crate) seal: SealKey,
+    /// The epoch that the files are of; none is known of a learner that has nothing.
+    pub(crate) epoch: Option<u32>,
 }
 
 /// Where the seal key lies.
@@ -65,10 +69,33 @@ pub(crate) fn open(home: &DataDir) -> Result<Opened, DaemonError> {
     let log = open_log(home)?;
     let store = match NucleusStore::open(&home.nucleus())? {
         Some(store) => store,
-        None => NucleusStore::seed(&home.nucleus(), &[], &[], &orbit_store::Mark::default())?,
+        None if log.last().is_none() && log.purged().is_none() => {
+            NucleusStore::seed(&home.nucleus(), &[], &[], &orbit_store::Mark::default())?
+        }
+        // With a log but without what was applied of it, it would vote and never follow.
+        None => return Err(DaemonError::NoRecords { path: home.nucleus() }),
     };
+    let by_records = store.load()?.state.header().map(|header| header.epoch);
     let universe = store.universe();
-    Ok(Opened { log, databases: Box::new(store), universe, seal })
+    Ok(Opened { log, databases: Box::new(store), universe, seal, epoch: kept_epoch(home).max(by_records) })
+}
+
+fn epoch_file(home: &DataDir) -> PathBuf {
+    home.nucleus().join("epoch")
+}
+
+/// The epoch in which this node became a member of the group, if it is kept. What cannot be read counts as none.
+fn kept_epoch(home: &DataDir) -> Option<u32> {
+    std::fs::read_to_string(epoch_file(home)).ok()?.trim().parse().ok()
+}
+
+/// Keeps the epoch that the files are of, durably.
+pub(crate) fn keep_epoch(home: &DataDir, epoch: u32) -> Result<(), DaemonError> {
+    if kept_epoch(home) == Some(epoch) {
+        return Ok(());
+    }
+    let path = epoch_file(home);
+    write_whole(&path, format!("{epoch}\n").as_bytes()).map_err(DaemonError::file("write", path))
 }
 
 /// The log, of a member that does not run.
@@ -83,9 +110,17 @@ pub(crate) fn begin_log(home: &DataDir, own: NodeId, position: LogPosition) -> R
     Ok(seed::log(&open_log(home)?, own, position)?)
 }
 
-/// Makes room for a learner, and keeps the seal key it was given. What a former membership left is used again.
-pub(super) fn prepare_learner(home: &DataDir, key: &SealKey) -> Result<(), DaemonError> {
+/// Makes room for a learner, and keeps the seal key it was given. What a former membership left is used again, unless it is
+/// of another epoch.
+pub(super) fn prepare_learner(home: &DataDir, key: &SealKey, epoch: u32) -> Result<(), DaemonError> {
+    if are_there(home) {
+        let by_records = || peek(home).ok().flatten()?.header().map(|header| header.epoch);
+        if kept_epoch(home).max(by_records()) != Some(epoch) {
+            put_aside(home)?;
+        }
+    }
     create(&home.nucleus())?;
+    keep_epoch(home, epoch)?;
     keep_key(home, key)?;
     create(&raft(home))
 }
@@ -203,7 +238,7 @@ fn old_key(home: &DataDir, pin: &[u8; 32]) -> PathBuf {
 }
 
 /// Puts the files of a group that was given up aside, under a name that is free.
-pub(super) fn put_aside(home: &DataDir) -> Result<(), DaemonError> {
+pub(crate) fn put_aside(home: &DataDir) -> Result<(), DaemonError> {
     let aside = home.aside("given-up", now_ms());
     std::fs::rename(home.nucleus(), &aside).map_err(DaemonError::file("rename", home.nucleus()))?;
     home.flush()

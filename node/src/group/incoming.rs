@@ -73,8 +73,11 @@ fn judge(node: &Node, from: &Member, hello: &RaftHello) -> Result<(), Refusal> {
     if hello.grid != membership.grid || hello.from != from.node {
         return Err(Refusal::OtherGrid);
     }
-    if hello.epoch != membership.fence.epoch {
-        return Err(Refusal::OtherEpoch { theirs: hello.epoch, ours: membership.fence.epoch });
+    // A group speaks for its own epoch only, even if this node has heard of a newer one in the moment before.
+    let known = membership.fence.epoch;
+    let own = node.group().map_or(known, |seat| seat.epoch);
+    if hello.epoch != known || hello.epoch != own {
+        return Err(Refusal::OtherEpoch { theirs: hello.epoch, ours: known });
     }
     let other = || Refusal::NotVoter { node: from.node.to_string() };
     if !from.role.may_lead() {

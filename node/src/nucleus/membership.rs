@@ -7,6 +7,7 @@ use crate::daemon::shared::lock;
 use crate::daemon::{DaemonError, Node};
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
+use orbit_consensus::GroupError;
 use orbit_core::grid::refusal::CertificateFault;
 use orbit_core::grid::state::Admission;
 use orbit_core::grid::{Anchor, Change, Command, GridState, NodeRecord, Profile, Refusal, Voting};
@@ -223,6 +224,8 @@ fn refusal(node: &Node, error: DaemonError) -> Refusal {
     match error {
         DaemonError::Refused(refusal) => refusal,
         DaemonError::Pki(_) => Refusal::Certificate { reason: CertificateFault::Unreadable },
+        // Asked again, it is answered whatever became of it.
+        DaemonError::Group(GroupError::Unsure) => node.no_nucleus(),
         DaemonError::Group(error) => {
             tracing::error!(error = chain(&error), "cannot keep a change");
             let message =

@@ -8,6 +8,7 @@ use crate::group::Seat;
 use crate::standalone::error::chain;
 use futures::stream::{self, StreamExt};
 use orbit_consensus::Office;
+use orbit_core::grid::Refusal;
 use orbit_mesh::Multiaddr;
 use orbit_mesh::key::peer_id_of;
 use std::collections::BTreeSet;
@@ -107,6 +108,11 @@ async fn take(
     term: u64,
 ) -> Result<Arc<Nucleus>, crate::daemon::DaemonError> {
     let nucleus = Arc::new(Nucleus::new(node, seat, term).await?);
+    if nucleus.fence < node.fence() {
+        // It has seen a newer Nucleus, so what it leads is not the grid's group any more.
+        let (theirs, ours) = (nucleus.fence.term, node.fence().term);
+        return Err(Refusal::OldTerm { node: node.standing().name, theirs, ours }.into());
+    }
     node.show_office(Some(nucleus.fence)).await?;
     node.set_nucleus(Some(Arc::clone(&nucleus)));
     node.link.send_replace(LinkState::Own);
@@ -140,11 +146,13 @@ async fn serves_until(seat: &Seat, term: u64) -> &'static str {
 
 /// Ends everything that is done in the Nucleus's name, and shows this node as it no more.
 async fn lay_down(node: &Node, why: &str) {
-    let Some(nucleus) = node.nucleus() else { return };
-    tracing::info!(fence = %nucleus.fence, why, "this node is not the Nucleus any more");
-    nucleus.ended.cancel();
-    node.set_nucleus(None);
-    node.link.send_replace(LinkState::Searching(why.to_owned()));
+    if let Some(nucleus) = node.nucleus() {
+        tracing::info!(fence = %nucleus.fence, why, "this node is not the Nucleus any more");
+        nucleus.ended.cancel();
+        node.set_nucleus(None);
+        node.link.send_replace(LinkState::Searching(why.to_owned()));
+    }
+    // Also when the office was taken half-way.
     if let Err(error) = node.show_office(None).await {
         tracing::error!(error = chain(&error), "cannot show that the office was laid down");
     }

@@ -79,6 +79,11 @@ impl Nucleus {
         }
     }
 
+    fn is_heard(&self, id: NodeId) -> bool {
+        let (standing, progress) = (self.group().standing().borrow().clone(), self.group().progress());
+        self.hears(&standing, &progress, id)
+    }
+
     /// Whoever is of the group must answer in it; of others their heartbeats tell.
     fn hears(&self, standing: &Standing, progress: &Progress, id: NodeId) -> bool {
         if id == self.own {
@@ -126,14 +131,23 @@ impl Nucleus {
         }
     }
 
-    /// Makes these the voters; whoever votes no more stays a learner for now, and the steward lets it go.
+    /// Makes these the voters; whoever votes no more is let go by the steward.
+    ///
+    /// A leader never leaves itself out: cut off between its own copy of such a change and the others', it could not lead
+    /// to complete it, and nobody else could either. It votes on beside them and hands over; the heir does the rest.
     pub(crate) async fn set_voters(&self, voters: BTreeSet<NodeId>) -> Result<(), DaemonError> {
         let _one_at_a_time = self.voting.lock().await;
-        if self.group().standing().borrow().voters == voters {
-            return Ok(());
+        let mut beside = voters.clone();
+        beside.insert(self.own);
+        if self.group().standing().borrow().voters != beside {
+            self.group().set_voters(beside).await.map_err(|error| self.told(error))?;
+            self.tell_news();
         }
-        self.group().set_voters(voters).await.map_err(|error| self.told(error))?;
-        self.tell_news();
+        if !voters.contains(&self.own) {
+            let answered = self.group().progress().answered;
+            let heir = voters.into_iter().min_by_key(|id| answered.get(id).copied().unwrap_or(Duration::MAX));
+            self.group().transfer(heir).await.map_err(|error| self.told(error))?;
+        }
         Ok(())
     }
 
@@ -145,7 +159,14 @@ impl Nucleus {
         record: &NodeRecord,
     ) -> Result<(), DaemonError> {
         let id = record.id;
-        let voters = steward::may_stop_voting(&self.observed(node), id)?;
+        let observed = self.observed(node);
+        let pair = BTreeSet::from([self.own, id]);
+        let voters = if id != self.own && observed.voters == pair && self.is_heard(id) {
+            // What a Nucleus that handed over leaves behind: its heir goes on alone.
+            BTreeSet::from([self.own])
+        } else {
+            steward::may_stop_voting(&observed, id)?
+        };
         if id == self.own {
             // The heir does the rest: whoever asked asks it next.
             self.hand_over(node).await?;
@@ -173,14 +194,7 @@ impl Nucleus {
         if present.len() > 1 {
             self.group().transfer(None).await.map_err(|error| self.told(error))?;
         } else {
-            // The change itself ends this node's office: it does not vote in what it has made.
-            match self.set_voters(voters).await {
-                Ok(()) => {}
-                Err(error) if self.ended.is_cancelled() => {
-                    tracing::debug!(error = chain(&error), "the office ended while it was handed over");
-                }
-                Err(error) => return Err(error),
-            }
+            self.set_voters(voters).await?;
         }
         match tokio::time::timeout(HAND_OVER_PATIENCE, self.ended.cancelled()).await {
             Ok(()) => Ok(()),
