@@ -71,6 +71,8 @@ mod tests {
         orbit-node-ls.1
         orbit-node-show.1
         orbit-node-rename.1
+        orbit-node-promote.1
+        orbit-node-demote.1
         orbit-node-drain.1
         orbit-node-rm.1
         orbit-node-leave.1
@@ -87,6 +89,9 @@ mod tests {
         orbit-ca.1
         orbit-ca-ls.1
         orbit-ca-rotate.1
+        orbit-backup.1
+        orbit-restore.1
+        orbit-recover.1
         orbit-doctor.1
         orbit-completions.1
         orbit-man.1

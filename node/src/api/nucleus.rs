@@ -361,8 +361,27 @@ async fn rotate_authority(State(node): Shared) -> Handled<Json<Vec<AuthorityView
     Ok(Json(nucleus.with(views::authority_views)))
 }
 
-async fn make_backup(State(node): Shared, Json(wish): Json<BackupRequest>) -> HandledResponse {
+/// The grid's keys are in a backup: it goes only to a member that may have them anyway.
+async fn make_backup(
+    State(node): Shared,
+    extensions: Extensions,
+    Json(wish): Json<BackupRequest>,
+) -> HandledResponse {
     let nucleus = nucleus(&node)?;
+    if let Some(caller) = caller(&extensions) {
+        let role = nucleus.with(|state| state.node(caller).map(|record| record.role));
+        if !role.is_some_and(Role::may_lead) {
+            let name = nucleus.with(|state| state.node(caller).map(|record| record.name.clone()));
+            let name = name.unwrap_or_else(|| caller.to_string());
+            return Err(ApiFailure::of(ApiError::new(
+                ErrorCode::Refused,
+                format!(
+                    "{name} is a star: a backup has the grid's keys in it, and goes to nodes that may vote only"
+                ),
+                Some("run it on a node that votes: `orbit status` names them".to_owned()),
+            )));
+        }
+    }
     nucleus.group().confirm().await.map_err(|_| nucleus.no_quorum())?;
     let seat = node.group().ok_or_else(|| node.no_nucleus())?;
     super::backup::stream(&node, &seat, &wish).await

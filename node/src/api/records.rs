@@ -53,7 +53,7 @@ impl FromRequestParts<Arc<Node>> for Records {
             let seat = node.group().ok_or_else(|| node.no_nucleus())?;
             return Ok(Self { group: seat.group.clone(), nucleus: None });
         }
-        let nucleus = node.nucleus();
+        let nucleus = node.acting_nucleus();
         let nucleus = nucleus.ok_or_else(|| Refusal::NotNucleus { node: node.standing().name })?;
         Ok(Self { group: nucleus.group().clone(), nucleus: Some(nucleus) })
     }

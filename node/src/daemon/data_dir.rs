@@ -135,6 +135,35 @@ impl DataDir {
         free.find(|path| !path.exists()).unwrap_or_else(|| self.0.join(name))
     }
 
+    /// An empty place beside `nucleus/`, in which another one is made.
+    pub(crate) fn scratch(&self, name: &str) -> Result<Self, DaemonError> {
+        let path = self.0.join(name);
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(DaemonError::file("remove", path)(error));
+            }
+            _ => {}
+        }
+        let scratch = Self(path);
+        scratch.create_nucleus()?;
+        Ok(scratch)
+    }
+
+    /// Puts `nucleus/` aside, if there is one, and that of `scratch` in its place, durably. Where the old one lies now.
+    pub(crate) fn replace_nucleus(&self, scratch: &Self, why: &str) -> Result<Option<PathBuf>, DaemonError> {
+        let nucleus = self.nucleus();
+        let aside = nucleus.exists().then(|| self.aside(why, crate::standalone::state::now_ms()));
+        if let Some(aside) = &aside {
+            std::fs::rename(&nucleus, aside).map_err(DaemonError::file("rename", &nucleus))?;
+        }
+        std::fs::rename(scratch.nucleus(), &nucleus)
+            .map_err(DaemonError::file("rename", scratch.nucleus()))?;
+        self.flush()?;
+        // Nothing is in it any more; the next attempt would remove it, too.
+        let _ = std::fs::remove_dir_all(scratch.path());
+        Ok(aside)
+    }
+
     /// Makes its names durable.
     pub(crate) fn flush(&self) -> Result<(), DaemonError> {
         File::open(&self.0)

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   survey: how far is this log, how far are those of others that answer ─▶ a person decides where
-//!   recover: a copy of nucleus/ aside ─▶ one more entry in the log: this node is the only voter
+//!   recover: a copy of nucleus/ in recovering/ ─▶ one more entry in its log: this node is the only voter
 //!            ─▶ it elects itself, applies every entry it has, begins a new epoch
+//!            ─▶ the copy takes the place of nucleus/, which is put aside
 //! ```
+//!
+//! Until the last step nucleus/ is as it was: what fails or is cut off leaves this node a member of the old group, and
+//! never alone in the old epoch.
 //!
 //! Entries that this node did not know to be committed are applied too: some may have been promised to whoever asked. What
 //! only others have is lost. Stars follow the higher epoch; a voter of the old one that meets it puts its records aside
@@ -20,16 +24,20 @@ use orbit_consensus::{Group, GroupConfig, Office, Standing, Transport, Unreachab
 use orbit_core::grid::{Command, GridState};
 use orbit_core::ids::NodeId;
 use orbit_mesh::key::random;
-use orbit_store::LogPosition;
+use orbit_store::{LogPosition, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long another survivor may take to say how far it is.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 /// A leader that was heard so lately acts.
 const LEADER_SILENT: Duration = Duration::from_secs(3);
+/// How long whoever uses the files of a seat that was given up may take to let go.
+const LET_GO_PATIENCE: Duration = Duration::from_secs(10);
+/// How often is looked.
+const LET_GO_POLL: Duration = Duration::from_millis(50);
 /// How long a survivor may take to apply what its log holds.
 const REPLAY_PATIENCE: Duration = Duration::from_mins(10);
 
@@ -77,14 +85,15 @@ impl RecoverError {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoRecords { .. } => "run it on a voter (`orbit status` names them); if none is left, `orbit restore FILE` \
+            Self::NoRecords { .. } => {
+                "run it on a voter (`orbit status` names them); if none is left, `orbit restore FILE` \
                                        begins the grid anew from a backup"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::HasQuorum { .. } => "`orbit status` tells how the grid is".to_owned(),
             Self::OtherName { grid, .. } => format!("if it is meant: orbit recover --yes-lose-quorum {grid}"),
             Self::NotElected { .. } => {
-                "the records are as they were in nucleus.before-recover-…; `orbit restore` begins the grid anew from a backup"
-                    .to_owned()
+                "the records are as they were; `orbit restore` begins the grid anew from a backup".to_owned()
             }
         }
     }
@@ -255,17 +264,24 @@ fn peek(home: &DataDir, membership: &Membership) -> Result<GridState, DaemonErro
     state.ok_or_else(|| RecoverError::NoRecords { grid: membership.grid_name.clone() }.into())
 }
 
-/// Makes this node the only voter, applies what its log holds, and begins a new epoch. Blocks; nobody else uses the files.
+/// Makes this node the only voter of a copy of the files, applies what its log holds, begins a new epoch, and puts the copy
+/// in place. Blocks; nobody else uses the files.
 fn go_on_alone(home: &DataDir, membership: &Membership, grid_name: &str) -> Result<Recovered, DaemonError> {
     check_name(membership, grid_name)?;
+    wait_until_free(home, membership)?;
     let state = peek(home, membership)?;
-    let aside = copy_aside(home)?;
-    let opened = open(home, membership)?;
+    let scratch = home.scratch("recovering")?;
+    let copied = copy_tree(&home.nucleus(), &scratch.nucleus(), &["backups", "incoming"]);
+    copied.map_err(DaemonError::file("copy the records to", scratch.path()))?;
+    let mut opened = open(&scratch, membership)?;
+    catch_up(&mut opened)?;
     seed::alone(&opened.log, membership.node)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(DaemonError::Runtime)?;
     let before = state.header().map_or(0, |header| header.epoch).max(membership.fence.epoch);
     let (epoch, index) = runtime.block_on(begin_epoch(opened, membership.node, before))?;
+    files::keep_epoch(&scratch, epoch)?;
+    let aside = take_place(home, &scratch)?;
     let gone = state.nodes().filter(|record| record.id != membership.node && record.role.may_lead());
     let mut votes_gone: Vec<String> = gone.map(|record| record.name.clone()).collect();
     votes_gone.sort();
@@ -277,6 +293,43 @@ fn go_on_alone(home: &DataDir, membership: &Membership, grid_name: &str) -> Resu
         votes_gone,
         aside,
     })
+}
+
+/// Whoever had a hand in a seat that was given up a moment ago lets go of its databases soon.
+fn wait_until_free(home: &DataDir, membership: &Membership) -> Result<(), DaemonError> {
+    let deadline = Instant::now() + LET_GO_PATIENCE;
+    loop {
+        match open(home, membership) {
+            Err(DaemonError::Store(StoreError::Locked { .. })) if Instant::now() < deadline => {
+                std::thread::sleep(LET_GO_POLL);
+            }
+            opened => return opened.map(drop),
+        }
+    }
+}
+
+/// A snapshot that was received and not installed yet counts, too: it may be ahead of the log, which goes on behind it then.
+fn catch_up(opened: &mut files::Opened) -> Result<(), DaemonError> {
+    if let Some(pending) = opened.databases.pending_snapshot()? {
+        opened.databases.install(&pending)?;
+    }
+    let applied = opened.databases.jobs_mark()?.position.min(opened.databases.universe_mark()?.position);
+    let end = opened.log.last().or(opened.log.purged());
+    if let Some(applied) = applied.filter(|_| end < applied) {
+        opened.log.purge_to(applied)?;
+    }
+    Ok(())
+}
+
+/// Puts `nucleus/` aside, and the recovered copy in its place; nightly backups stay with it. Where the old one lies now.
+fn take_place(home: &DataDir, scratch: &DataDir) -> Result<PathBuf, DaemonError> {
+    let aside = home.replace_nucleus(scratch, "before-recover")?;
+    let aside = aside.unwrap_or_else(|| home.nucleus());
+    let (backups, kept) = (aside.join("backups"), home.nucleus().join("backups"));
+    if backups.exists() && !kept.exists() {
+        std::fs::rename(&backups, &kept).map_err(DaemonError::file("rename", backups))?;
+    }
+    Ok(aside)
 }
 
 /// Reaches nobody: what happens here is nobody else's business yet.
@@ -316,18 +369,10 @@ async fn elect_and_begin(group: &Group, before: u32) -> Result<(u32, u64), Daemo
     Ok((epoch, group.progress().applied.map_or(0, |applied| applied.index)))
 }
 
-/// Copies the records aside, durably, but for snapshots and backups.
-fn copy_aside(home: &DataDir) -> Result<PathBuf, DaemonError> {
-    let aside = home.aside("before-recover", now_ms());
-    let copied = copy_tree(&home.nucleus(), &aside, &["backups", "incoming", "snapshots"]);
-    copied.map_err(DaemonError::file("copy the records to", &aside))?;
-    home.flush()?;
-    Ok(aside)
-}
-
+/// Copies a tree into one that is there or not, durably.
 fn copy_tree(from: &Path, to: &Path, without: &[&str]) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().mode(0o700).create(to)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();

@@ -26,7 +26,7 @@ use orbit_mesh::key::NodeKey;
 use orbit_mesh::pki::SigningRequest;
 use orbit_store::{JobsBatch, LogPosition, Mark, NucleusStore};
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -104,7 +104,7 @@ pub fn restore(
     home.create()?;
     let _lock = home.lock()?;
     let seal = open_secrets(&home, file, reader.header(), secret)?;
-    let scratch = scratch(&home)?;
+    let scratch = home.scratch("restoring")?;
     let (store, header) = take_in(&scratch, reader)?;
     let mut state = store.load()?.state;
     let before = home.membership().ok().filter(|membership| membership.grid == header.grid);
@@ -114,9 +114,9 @@ pub fn restore(
     let position = header.manifest.mark.position.unwrap_or(LogPosition { term: 0, index: 0 });
     let position = LogPosition { term: position.term + 1, index: position.index + 1 };
     let tokens_removed = changes.iter().filter(|change| matches!(change, Change::TokenRemoved(_))).count();
-    seed_files(&scratch, store, &changes, own, position, &seal)?;
     let membership = membership(&state, own)?;
-    let aside = take_place(&home, &scratch)?;
+    seed_files(&scratch, store, &changes, own, position, &seal, membership.fence.epoch)?;
+    let aside = home.replace_nucleus(&scratch, "before-restore")?;
     let name = state.node(own).map_or_else(|| config.name.clone(), |record| record.name.clone());
     Config { name: name.clone(), ..config }.save(&home.star_toml())?;
     home.save_membership(&membership)?;
@@ -174,20 +174,6 @@ fn open_secrets(
             Ok(key)
         }
     }
-}
-
-/// An empty place beside `nucleus/`, in which it is made anew.
-fn scratch(home: &DataDir) -> Result<DataDir, DaemonError> {
-    let path = home.path().join("restoring");
-    match std::fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(DaemonError::file("remove", path)(error));
-        }
-        _ => {}
-    }
-    let scratch = DataDir::new(&path);
-    scratch.create_nucleus()?;
-    Ok(scratch)
 }
 
 /// Reads all of the backup into databases of their own, and checks it while it does.
@@ -292,6 +278,7 @@ fn seed_files(
     own: NodeId,
     position: LogPosition,
     seal: &SealKey,
+    epoch: u32,
 ) -> Result<(), DaemonError> {
     let mark = seed::sole_voter(own, position);
     store.commit_jobs(&JobsBatch { changes, requests: &[], forgotten: &[] }, &mark)?;
@@ -299,6 +286,7 @@ fn seed_files(
     store.flush()?;
     drop(store);
     files::begin_log(scratch, own, position)?;
+    files::keep_epoch(scratch, epoch)?;
     seal.create(&files::seal_key(scratch))?;
     Ok(())
 }
@@ -316,21 +304,4 @@ fn membership(state: &GridState, own: NodeId) -> Result<Membership, DaemonError>
         nuclei: Vec::new(),
         fence: Fence { epoch, term: 0 },
     })
-}
-
-/// Puts `nucleus/` aside, if there is one, and what was made in its place. Where it lies now.
-fn take_place(home: &DataDir, scratch: &DataDir) -> Result<Option<PathBuf>, DaemonError> {
-    let aside = if home.nucleus().exists() {
-        let aside = home.aside("before-restore", now_ms());
-        std::fs::rename(home.nucleus(), &aside).map_err(DaemonError::file("rename", home.nucleus()))?;
-        Some(aside)
-    } else {
-        None
-    };
-    std::fs::rename(scratch.nucleus(), home.nucleus())
-        .map_err(DaemonError::file("rename", scratch.nucleus()))?;
-    home.flush()?;
-    // It is empty now; the next attempt would remove it, too.
-    let _ = std::fs::remove_dir_all(scratch.path());
-    Ok(aside)
 }

@@ -61,16 +61,22 @@ async fn make_if_due(node: &Node, seat: &Seat, own: NodeId) -> Result<(), Daemon
     if before.last().is_some_and(|newest| made_ms(newest).is_some_and(|made| made >= due_ms)) {
         return Ok(());
     }
-    let pieces = take(node, seat, SealedUnder::Grid).await?;
+    let (place, begun) = (directory.clone(), node.home.nucleus());
     files::blocking(move || {
-        std::fs::create_dir_all(&directory).map_err(DaemonError::file("create directory", &directory))?;
-        let header = pieces.header();
-        let wanted = header.manifest.bytes.saturating_mul(2).saturating_add(FREE_MIN);
-        let free = rustix::fs::statvfs(&directory).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+        std::fs::create_dir_all(&place).map_err(DaemonError::file("create directory", &place))?;
+        // A snapshot is written first, and the backup is made of it.
+        let wanted = size_of_databases(&begun).saturating_mul(2).saturating_add(FREE_MIN);
+        let free = rustix::fs::statvfs(&place).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         if free.is_ok_and(|free| free < wanted) {
             let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-            return Err(DaemonError::file("make a backup in", &directory)(full));
+            return Err(DaemonError::file("make a backup in", &place)(full));
         }
+        Ok(())
+    })
+    .await?;
+    let pieces = take(node, seat, SealedUnder::Grid).await?;
+    files::blocking(move || {
+        let header = pieces.header();
         let path = directory.join(name(header.made_ms));
         write(pieces, &path)?;
         for old in names(&directory).iter().rev().skip(KEPT) {
@@ -89,6 +95,28 @@ fn write(pieces: super::file::Pieces, path: &Path) -> Result<(), BackupError> {
     }
     staged.keep()?;
     Ok(())
+}
+
+/// Bytes of the databases in their present generation, and of what lies beside them.
+fn size_of_databases(nucleus: &Path) -> u64 {
+    let inside = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let generations = inside(nucleus.to_owned())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("gen-"))
+        .flat_map(|generation| inside(generation.path()));
+    let mut bytes = 0_u64;
+    for entry in generations {
+        let Ok(metadata) = entry.metadata() else { continue };
+        let own = if metadata.is_dir() {
+            inside(entry.path())
+                .filter_map(|entry| entry.metadata().ok())
+                .map(|metadata| metadata.len())
+                .sum()
+        } else {
+            metadata.len()
+        };
+        bytes = bytes.saturating_add(own);
+    }
+    bytes
 }
 
 /// The last point in time at which a backup of this node was due: in the night, at a time of its own.
