@@ -55,7 +55,7 @@ fn crash(world: &Arc<World>, random: &Random, may_destroy: &mut bool) {
     let death = if random.one_in(2) { Death::Kill } else { Death::PowerCut };
     match random.below(10) {
         0..=3 => host.crash(death),
-        4 if *may_destroy && world.trace.now_ms() > 4_000 => {
+        4 if *may_destroy && world.can_spare(place) => {
             *may_destroy = false;
             host.destroy();
         }

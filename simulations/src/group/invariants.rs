@@ -109,15 +109,8 @@ impl Watch {
 
     /// Views of both databases were taken for a snapshot.
     pub fn pinned(&self, who: &str, image: &Image) {
-        self.trace.note(who, format_args!("pins {}", at(&image.jobs.mark)));
-        self.check(|rules| {
-            let mut broken = rules.states.both(who, &image.jobs, &image.universe);
-            if image.jobs.mark != image.universe.mark {
-                let marks = (at(&image.jobs.mark), at(&image.universe.mark));
-                broken.push(("a snapshot holds both databases at one position", format!("{who}: {marks:?}")));
-            }
-            broken
-        });
+        self.trace.note(who, format_args!("pins {} and {}", at(&image.jobs.mark), at(&image.universe.mark)));
+        self.check(|rules| rules.states.both(who, &image.jobs, &image.universe));
     }
 
     /// A snapshot replaced both databases.

@@ -262,15 +262,14 @@ impl Transport for SimTransport {
                 async move { handle.group.answer(me, &message).await }
             };
             let result = network.clone().visit(from, place, work).await;
-            match &result {
-                Some(bytes) => network.trace.note(
-                    &names.0,
-                    format_args!("hears {}: {} bytes {:08x}", names.1, bytes.len(), Fold::of(bytes) as u32),
-                ),
-                None => {
-                    let late = if network.random.one_in(3) { 2 } else { NOTICED_MS_MAX };
-                    sleep(Duration::from_millis(1 + network.random.below(late) as u64)).await;
-                }
+            if let Some(bytes) = &result {
+                let fold = Fold::of(bytes) as u32;
+                network
+                    .trace
+                    .note(&names.0, format_args!("hears {}: {} bytes {fold:08x}", names.1, bytes.len()));
+            } else {
+                let late = if network.random.one_in(3) { 2 } else { NOTICED_MS_MAX };
+                sleep(Duration::from_millis(1 + network.random.below(late) as u64)).await;
             }
             // Whoever asked may have given up.
             let _ = answer.send(result);

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::star::Star;
 use super::trace::Trace;
 use crate::random::Random;
-use orbit_consensus::seed;
+use orbit_consensus::{Office, Standing, seed};
 use orbit_core::grid::{Anchor, CertificateRecord, Change, GridHeader, NodeRecord, Profile, Role, Voting};
 use orbit_core::ids::{GridId, NodeId, PeerKey, Serial};
 use orbit_store::RaftLog;
@@ -181,6 +181,27 @@ impl World {
     /// Whether clients begin nothing new.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether the group survives the loss of this host: all that vote know of three voters or more, and of no change.
+    pub fn can_spare(&self, place: Place) -> bool {
+        let standings: Vec<Standing> = self
+            .hosts
+            .iter()
+            .filter_map(|host| host.handle())
+            .map(|handle| handle.group.standing().borrow().clone())
+            .collect();
+        let Some(leads) = standings.iter().find(|standing| standing.office == Office::Leader) else {
+            return false;
+        };
+        let agrees = |voter: &&NodeId| {
+            let host = self.hosts.iter().find(|host| host.id == **voter);
+            let standing =
+                host.and_then(|host| host.handle()).map(|handle| handle.group.standing().borrow().clone());
+            standing.is_some_and(|known| known.voters == leads.voters && known.outgoing.is_none())
+        };
+        let is_voter = leads.voters.contains(&self.hosts[place].id);
+        leads.voters.len() >= 3 && is_voter && leads.voters.iter().all(|voter| agrees(&voter))
     }
 
     /// What every host says of itself, for people.

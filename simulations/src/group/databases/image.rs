@@ -1,4 +1,4 @@
-//! [`Image`]: both databases at one position; [`Vault`], where snapshots of all nodes lie; and their parts on the way.
+//! [`Image`]: both databases as they are, one of them maybe ahead; [`Vault`], where snapshots of all nodes lie; and their parts on the way.
 //!
 //! What travels of a snapshot is its name, cut into parts: whoever has all of them, in order and unharmed, finds the
 //! image in the vault. That the real ones hold what they should is shown by the store's own tests.
@@ -7,7 +7,7 @@ use super::table::{Jobs, Universe};
 use crate::group::trace::Fold;
 use crate::random::Random;
 use orbit_consensus::databases::Snapshot;
-use orbit_store::{SnapshotManifest, StoreError};
+use orbit_store::{Mark, SnapshotManifest, StoreError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,14 @@ pub struct Image {
     pub universe: Universe,
 }
 
+impl Image {
+    /// The mark that both have reached.
+    pub fn mark(&self) -> &Mark {
+        let is_behind = self.universe.position() < self.jobs.position();
+        if is_behind { &self.universe.mark } else { &self.jobs.mark }
+    }
+}
+
 /// Images of all snapshots of a world, by number.
 #[derive(Debug, Default)]
 pub struct Vault(Mutex<Vec<Arc<Image>>>);
@@ -33,7 +41,7 @@ pub struct Vault(Mutex<Vec<Arc<Image>>>);
 impl Vault {
     /// Keeps an image as a snapshot.
     pub fn keep(&self, image: Image, random: &Random) -> Kept {
-        let mark = image.jobs.mark.clone();
+        let mark = image.mark().clone();
         let number = {
             let mut images = self.images();
             images.push(Arc::new(image));
@@ -141,7 +149,7 @@ impl Receiver {
         }
         let number = u64::from_le_bytes(self.parts.first()?.get(..8)?.try_into().ok()?);
         let image = usize::try_from(number).ok()?;
-        let is_it = vault.image(image).jobs.mark == self.manifest.mark;
+        let is_it = *vault.image(image).mark() == self.manifest.mark;
         is_it.then_some(Kept { manifest: self.manifest, image })
     }
 }

@@ -93,7 +93,9 @@ impl Holdings {
             }
             Change::ContentsForgotten(holder) => {
                 let of_it: Vec<_> = self.0.rows.keys().filter(|(by, _)| by == holder).copied().collect();
-                of_it.iter().for_each(|key| self.0.take(key));
+                for key in &of_it {
+                    self.0.take(key);
+                }
             }
             _ => {}
         }
@@ -115,19 +117,32 @@ pub struct Jobs {
 
 /// A transaction of `jobs.db`.
 #[derive(Clone, Debug)]
-pub struct JobsCommit(Arc<(Vec<Change>, Vec<(u64, RequestId, Outcome)>, Vec<RequestId>, Mark)>);
+pub struct JobsCommit(Arc<JobsBatch>);
+
+#[derive(Debug)]
+struct JobsBatch {
+    changes: Vec<Change>,
+    requests: Vec<(u64, RequestId, Outcome)>,
+    forgotten: Vec<RequestId>,
+    mark: Mark,
+}
 
 impl JobsCommit {
     /// Applies a batch.
     pub fn new(batch: &Batch, mark: &Mark) -> Self {
         let Batch { changes, requests, forgotten } = batch;
-        Self(Arc::new((changes.clone(), requests.clone(), forgotten.clone(), mark.clone())))
+        Self(Arc::new(JobsBatch {
+            changes: changes.clone(),
+            requests: requests.clone(),
+            forgotten: forgotten.clone(),
+            mark: mark.clone(),
+        }))
     }
 }
 
 impl Commit<Jobs> for JobsCommit {
     fn apply(&self, to: &mut Jobs) {
-        let (changes, requests, forgotten, mark) = &*self.0;
+        let JobsBatch { changes, requests, forgotten, mark } = &*self.0;
         for change in changes {
             to.change(change);
         }
@@ -138,7 +153,9 @@ impl Commit<Jobs> for JobsCommit {
         }
         for request in forgotten {
             let known = to.requests.rows.keys().find(|(_, known)| known == request).copied();
-            known.iter().for_each(|key| to.requests.take(key));
+            if let Some(key) = known {
+                to.requests.take(&key);
+            }
         }
         to.mark.clone_from(mark);
     }
@@ -152,7 +169,9 @@ impl Jobs {
     /// A database that holds these records at a mark.
     pub fn seed(changes: &[Change], mark: &Mark) -> Self {
         let mut jobs = Self { mark: mark.clone(), ..Self::default() };
-        changes.iter().for_each(|change| jobs.change(change));
+        for change in changes {
+            jobs.change(change);
+        }
         jobs
     }
 
@@ -216,7 +235,9 @@ impl UniverseCommit {
 impl Commit<Universe> for UniverseCommit {
     fn apply(&self, to: &mut Universe) {
         let (changes, mark) = &*self.0;
-        changes.iter().for_each(|change| to.holdings.apply(change));
+        for change in changes {
+            to.holdings.apply(change);
+        }
         to.mark.clone_from(mark);
     }
 }

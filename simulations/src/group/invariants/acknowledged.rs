@@ -15,7 +15,7 @@ pub struct Acknowledged {
     /// By which entry a request was answered, and how.
     answered: BTreeMap<RequestId, (u64, u64)>,
     /// What clients were told.
-    acknowledged: BTreeMap<RequestId, u64>,
+    told: BTreeMap<RequestId, u64>,
     /// What clients were told is not done.
     denied: BTreeSet<RequestId>,
 }
@@ -38,10 +38,10 @@ impl Acknowledged {
 
     /// A client was told that its request is done, or refused.
     pub fn acknowledged(&mut self, request: RequestId, outcome: &Outcome) -> Vec<Broken> {
-        let told = Fold::of(&encode(outcome));
-        let known = *self.acknowledged.entry(request).or_insert(told);
+        let now = Fold::of(&encode(outcome));
+        let known = *self.told.entry(request).or_insert(now);
         let applied = self.answered.get(&request).map(|(_, outcome)| *outcome);
-        if known == told && applied.is_none_or(|applied| applied == told) {
+        if known == now && applied.is_none_or(|applied| applied == now) {
             return Vec::new();
         }
         vec![("a request that is sent again is answered as before", request.to_string())]
@@ -56,12 +56,12 @@ impl Acknowledged {
 
     /// How many were acknowledged.
     pub fn count(&self) -> usize {
-        self.acknowledged.len()
+        self.told.len()
     }
 
     /// At the end, when a node has applied everything.
     pub fn is_there(&self, who: &str, jobs: &Jobs) -> Vec<Broken> {
-        let lost = self.acknowledged.keys().find(|request| !jobs.seen.contains_key(request));
+        let lost = self.told.keys().find(|request| !jobs.seen.contains_key(request));
         let lost = lost.map(|request| {
             let at = self.answered.get(request).map_or(0, |(index, _)| *index);
             ("no acknowledged write is lost", format!("{who} does not have request {request} (entry {at})"))

@@ -90,7 +90,7 @@ fn random_histories_are_judged_as_by_trying_every_order() {
     let random = Random::new(7);
     let (mut good, mut bad) = (0, 0);
     for _ in 0..4000 {
-        let operations: Vec<Operation> = (0..1 + random.below(6))
+        let operations: Vec<Operation> = (0..=random.below(6))
             .map(|number| {
                 // Beginnings are even and ends odd, so that no two events share a moment's order.
                 let began = (random.below(10) * 2) as u64;
