@@ -22,6 +22,7 @@ mod link;
 mod transport;
 
 use crate::daemon::seal::SealKey;
+use crate::daemon::shared::lock;
 use crate::daemon::{DaemonError, Node};
 use crate::standalone::error::chain;
 use orbit_consensus::{Group, GroupConfig, Office, Standing};
@@ -29,10 +30,10 @@ use orbit_core::grid::{DiskClass, Fence, Metered, Refusal, Role};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::join::NucleusAddress;
 use orbit_mesh::key::random;
-use orbit_store::CurrentUniverse;
+use orbit_store::{CurrentUniverse, NucleusUniverse};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use transport::MeshTransport;
@@ -51,8 +52,9 @@ pub struct Seat {
     pub(crate) ended: CancellationToken,
     /// The epoch of the group: it speaks in no other one's name.
     pub(crate) epoch: u32,
-    /// The chunks of what the stars hold, as this node has them.
-    pub(crate) universe: CurrentUniverse,
+    /// The chunks of what the stars hold, as this node has them; let go of when the seat ends, so that whoever holds the
+    /// seat does not hold the file.
+    universe: Mutex<Option<CurrentUniverse>>,
     transport: Arc<MeshTransport>,
     /// `nucleus/`
     directory: PathBuf,
@@ -63,6 +65,12 @@ impl Seat {
     pub(crate) async fn metering(&self) -> Result<Vec<Metered>, DaemonError> {
         let directory = self.directory.clone();
         files::blocking(move || files::metering(&directory)).await
+    }
+
+    /// The chunks of what the stars hold, as this node has them; none once the seat has ended. Whoever has it puts it down
+    /// soon: the files cannot be opened anew until then.
+    pub(crate) fn universe(&self) -> Option<NucleusUniverse> {
+        lock(&self.universe).as_ref().map(CurrentUniverse::get)
     }
 }
 
@@ -239,7 +247,7 @@ async fn start(node: &Arc<Node>) -> Result<Arc<Seat>, DaemonError> {
         seal: opened.seal,
         ended: node.stop.child_token(),
         epoch,
-        universe: opened.universe,
+        universe: Mutex::new(Some(opened.universe)),
         transport,
         directory: node.home.nucleus(),
     };
@@ -260,6 +268,7 @@ pub(crate) async fn stand_up(node: &Node) {
 /// Ends a seat, whoever holds it.
 pub(crate) async fn end(seat: &Seat) {
     seat.ended.cancel();
+    lock(&seat.universe).take();
     cut_off(&seat.group, &seat.transport).await;
 }
 

@@ -56,12 +56,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Memory redb may use for pages.
 const CACHE_BYTES: usize = 8 << 20;
 /// As for [`Universe`](crate::Universe): redb may panic over a file that was damaged after a clean close, and checking a
 /// small one takes milliseconds.
 const CHECKED_BYTES_MAX: u64 = 16 << 20;
+/// How long another handle of this process or of one that ends may take to let go of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
 /// Written bytes after which a commit is durable: redb cannot reuse pages freed since the last such commit.
 const VOLATILE_BYTES_MAX: u64 = 32 << 20;
 
@@ -115,10 +119,21 @@ impl NucleusUniverse {
     ///
     /// One that is damaged is moved aside to the same name with `.damaged` behind it, and an empty one begun; then
     /// [`was_rebuilt`](Self::was_rebuilt), there is no [`mark`](Self::mark), and [`reset`](Self::reset) is due. If only
-    /// runs are damaged or missing, all contents are wanted again. Errors: [`Locked`](StoreError::Locked),
+    /// runs are damaged or missing, all contents are wanted again. Errors: [`Locked`](StoreError::Locked) for five seconds,
     /// [`NewerVersion`](StoreError::NewerVersion), [`Io`](StoreError::Io), and [`Corrupt`](StoreError::Corrupt) if it is
     /// another program's.
     pub fn open_or_rebuild(path: &Path) -> Result<Self, StoreError> {
+        let begun = Instant::now();
+        loop {
+            match Self::open_once(path) {
+                // Whoever had it a moment ago may still be putting down what it read.
+                Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_once(path: &Path) -> Result<Self, StoreError> {
         match Self::open(path, false) {
             Err(StoreError::Corrupt { damage: Damage::Structure | Damage::Row { .. }, source, .. }) => {
                 tracing::warn!(path = %path.display(), ?source, "the universe is damaged: it is built anew");

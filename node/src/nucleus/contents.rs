@@ -24,7 +24,7 @@ use futures::stream::{self, StreamExt};
 use orbit_core::grid::{Command, Content, NodeRecord};
 use orbit_core::ids::NodeId;
 use orbit_core::wire::system::ContentsPage;
-use orbit_store::{Held, NucleusUniverse, NucleusUniverseStats, StoreError};
+use orbit_store::{Held, NucleusUniverseStats, StoreError};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Asking {
 
 /// How much the universe of this node's seat knows; none without a seat.
 pub(crate) fn counters(node: &Node) -> Option<NucleusUniverseStats> {
-    let universe = node.group()?.universe.get();
+    let universe = node.group()?.universe()?;
     universe
         .stats()
         .inspect_err(|error| tracing::warn!(error = chain(error), "cannot measure the universe"))
@@ -111,6 +111,8 @@ pub(crate) fn rebuilding(node: &Node) -> Option<(u64, u64)> {
 enum AskError {
     #[error("the star was not asked")]
     Talk(#[from] TalkError),
+    #[error("the node's seat has ended")]
+    Ended,
     #[error("the universe cannot be read")]
     Store(#[from] StoreError),
     #[error("the contents were not recorded")]
@@ -163,7 +165,7 @@ async fn ask_some(node: &Arc<Node>, nucleus: &Nucleus, is_for_all: bool) {
 
 /// Forgets what nodes hold that are no members any more, should that have been missed when they were removed.
 async fn forget_strangers(nucleus: &Nucleus) {
-    let universe = nucleus.seat.universe.get();
+    let Some(universe) = nucleus.seat.universe() else { return };
     let Ok(Ok(holders)) = tokio::task::spawn_blocking(move || universe.holders()).await else { return };
     let strangers: Vec<NodeId> =
         nucleus.with(|state| holders.into_iter().filter(|holder| state.node(*holder).is_none()).collect());
@@ -209,7 +211,7 @@ async fn record(
     talk: &mut Talk,
     first: ContentsPage,
 ) -> Result<Held, AskError> {
-    let universe = nucleus.seat.universe.get();
+    let universe = nucleus.seat.universe().ok_or(AskError::Ended)?;
     let mut held = blocking(move || universe.held(holder)).await?;
     let mut new: Vec<Content> = Vec::new();
     let mut page = first;
@@ -238,9 +240,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, AskError> {
     let ended = DaemonError::Ended { what: "a thread that reads the universe" };
     Ok(tokio::task::spawn_blocking(work).await.map_err(|_| ended)??)
-}
-
-/// What [`NucleusUniverse`] this node's seat has now, if it has one.
-fn universe_of(node: &Node) -> Option<NucleusUniverse> {
-    node.group().map(|seat| seat.universe.get())
 }

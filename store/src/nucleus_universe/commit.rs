@@ -3,7 +3,8 @@
 use super::NucleusUniverse;
 use super::rows::{ContentRow, encode_mark};
 use super::schema::{
-    BEGUN, CONTENTS, Counter, GONE, HOLDER_NUMBERS, HOLDERS, HOLDINGS, MARK, META, ROOTS, WANTED, wipe,
+    BEGUN, CONTENTS, Counter, GONE, HOLDER_NUMBERS, HOLDERS, HOLDINGS, MARK, META, ROOTS, RootKey, WANTED,
+    root_key, wipe,
 };
 use crate::Mark;
 use crate::error::StoreError;
@@ -16,12 +17,12 @@ const CONTENT_BYTES: u64 = 2048;
 /// What a transaction writes at least.
 const COMMIT_BYTES: u64 = 16 << 10;
 /// Contents put in one transaction by a reset.
-const RESET_AT_ONCE: usize = 50_000;
+const RESET_AT_ONCE: usize = 200_000;
 
-/// The tables that say who holds what.
+/// The tables that say who holds what, and the counters that belong to them.
 pub(super) struct Contents<'a> {
-    meta: Table<'a, &'static str, u64>,
-    roots: Table<'a, [u8; 32], u64>,
+    counters: Counters,
+    roots: Table<'a, RootKey, u64>,
     rows: Table<'a, u64, &'static [u8]>,
     wanted: Table<'a, u64, ()>,
     begun: Table<'a, u64, ()>,
@@ -29,6 +30,14 @@ pub(super) struct Contents<'a> {
     holder_numbers: Table<'a, [u8; 16], u32>,
     holdings: Table<'a, (u32, u64), ()>,
     gone: Table<'a, u32, ()>,
+}
+
+#[derive(Clone, Copy)]
+struct Counters {
+    next_content: u64,
+    next_holder: u64,
+    bytes: u64,
+    dead_records: u64,
 }
 
 impl NucleusUniverse {
@@ -44,14 +53,13 @@ impl NucleusUniverse {
         let bytes = COMMIT_BYTES + count as u64 * CONTENT_BYTES;
         self.0.write("record contents in the universe", bytes, |transaction| {
             if changes.iter().any(|change| touches(&change)) {
-                let mut tables = Contents::open(transaction)?;
-                for change in changes.iter().filter(touches) {
-                    match change {
-                        Change::Contents { holder, contents } => tables.add(*holder, contents)?,
-                        Change::ContentsForgotten(holder) => tables.forget(*holder)?,
-                        _ => {}
-                    }
-                }
+                Contents::change(transaction, |tables| {
+                    changes.iter().filter(touches).try_for_each(|change| match change {
+                        Change::Contents { holder, contents } => tables.add(*holder, contents),
+                        Change::ContentsForgotten(holder) => tables.forget(*holder),
+                        _ => Ok(()),
+                    })
+                })?;
             }
             put_mark(transaction, mark)
         })
@@ -80,12 +88,13 @@ impl NucleusUniverse {
             batch.sort_unstable_by_key(|&(holder, _)| holder);
             let bytes = batch.len() as u64 * CONTENT_BYTES;
             inner.write("record contents in the universe", bytes, |transaction| {
-                let mut tables = Contents::open(transaction)?;
-                for of_one in batch.chunk_by(|(a, _), (b, _)| a == b) {
-                    let contents: Vec<Content> = of_one.iter().map(|&(_, content)| content).collect();
-                    tables.add(of_one[0].0, &contents)?;
-                }
-                Ok(())
+                Contents::change(transaction, |tables| {
+                    for of_one in batch.chunk_by(|(a, _), (b, _)| a == b) {
+                        let contents: Vec<Content> = of_one.iter().map(|&(_, content)| content).collect();
+                        tables.add(of_one[0].0, &contents)?;
+                    }
+                    Ok(())
+                })
             })?;
         }
         inner.write("record contents in the universe", u64::MAX, |transaction| put_mark(transaction, mark))
@@ -99,9 +108,31 @@ pub(super) fn put_mark(transaction: &WriteTransaction, mark: &Mark) -> Result<()
 }
 
 impl<'a> Contents<'a> {
-    pub fn open(transaction: &'a WriteTransaction) -> Result<Self, redb::Error> {
+    /// Changes the tables. Counters are read before and written behind it, once for all rows.
+    pub fn change<T>(
+        transaction: &'a WriteTransaction,
+        body: impl FnOnce(&mut Self) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let mut meta = transaction.open_table(META)?;
+        let counters = Counters {
+            next_content: Counter::NextContent.get(&meta)?,
+            next_holder: Counter::NextHolder.get(&meta)?,
+            bytes: Counter::Bytes.get(&meta)?,
+            dead_records: Counter::DeadRecords.get(&meta)?,
+        };
+        let mut tables = Self::open(transaction, counters)?;
+        let value = body(&mut tables)?;
+        let Counters { next_content, next_holder, bytes, dead_records } = tables.counters;
+        Counter::NextContent.change(&mut meta, |_| next_content)?;
+        Counter::NextHolder.change(&mut meta, |_| next_holder)?;
+        Counter::Bytes.change(&mut meta, |_| bytes)?;
+        Counter::DeadRecords.change(&mut meta, |_| dead_records)?;
+        Ok(value)
+    }
+
+    fn open(transaction: &'a WriteTransaction, counters: Counters) -> Result<Self, redb::Error> {
         Ok(Self {
-            meta: transaction.open_table(META)?,
+            counters,
             roots: transaction.open_table(ROOTS)?,
             rows: transaction.open_table(CONTENTS)?,
             wanted: transaction.open_table(WANTED)?,
@@ -120,21 +151,25 @@ impl<'a> Contents<'a> {
         let mut contents: Vec<&Content> = contents.iter().collect();
         contents.sort_unstable_by_key(|content| content.root);
         for content in contents {
-            let known = self.roots.get(content.root.as_bytes())?.map(|number| number.value());
-            let known = known.map(|number| self.row(number)).transpose()?.flatten();
+            let (key, number) = (root_key(&content.root), self.counters.next_content);
+            // Most are new: one look is enough to find out and to enter them.
+            let before = self.roots.insert(key, number)?.map(|number| number.value());
+            let known = before.map(|number| self.row(number)).transpose()?.flatten();
             // A row that is damaged or of another content is none: the content gets a new number.
             if let Some((number, mut row)) = known.filter(|(_, row)| row.content.root == content.root) {
+                self.roots.insert(key, number)?;
                 if row.add(holder) {
                     self.rows.insert(number, row.encode(number).as_slice())?;
                     self.holdings.insert((holder, number), ())?;
                 }
                 continue;
             }
-            let number = self.put(&ContentRow { content: *content, holders: vec![holder] })?;
+            self.counters.next_content += 1;
+            self.put_as(number, &ContentRow { content: *content, holders: vec![holder] })?;
             if content.chunks > 0 {
                 self.wanted.insert(number, ())?;
             }
-            Counter::Bytes.change(&mut self.meta, |bytes| bytes.saturating_add(content.bytes))?;
+            self.counters.bytes = self.counters.bytes.saturating_add(content.bytes);
         }
         Ok(())
     }
@@ -165,7 +200,7 @@ impl<'a> Contents<'a> {
             self.wanted.insert(new, ())?;
         }
         if was_begun {
-            Counter::DeadRecords.change(&mut self.meta, |dead| dead.saturating_add(chunks))?;
+            self.counters.dead_records = self.counters.dead_records.saturating_add(chunks);
         }
         Ok(Some(new))
     }
@@ -197,29 +232,30 @@ impl<'a> Contents<'a> {
     /// Forgets a content that nobody holds.
     fn remove(&mut self, number: u64, content: &Content) -> Result<(), redb::Error> {
         self.rows.remove(number)?;
-        let named = self.roots.get(content.root.as_bytes())?.map(|number| number.value());
+        let named = self.roots.get(root_key(&content.root))?.map(|number| number.value());
         if named == Some(number) {
-            self.roots.remove(content.root.as_bytes())?;
+            self.roots.remove(root_key(&content.root))?;
         }
         let had_records = self.wanted.remove(number)?.is_none() || self.begun.remove(number)?.is_some();
-        Counter::Bytes.change(&mut self.meta, |bytes| bytes.saturating_sub(content.bytes))?;
+        self.counters.bytes = self.counters.bytes.saturating_sub(content.bytes);
         if had_records {
             let chunks = u64::from(content.chunks);
-            Counter::DeadRecords.change(&mut self.meta, |dead| dead.saturating_add(chunks))?;
+            self.counters.dead_records = self.counters.dead_records.saturating_add(chunks);
         }
         Ok(())
     }
 
     /// Stores a row under a new number.
     fn put(&mut self, row: &ContentRow) -> Result<u64, redb::Error> {
-        let number = Counter::NextContent.change(&mut self.meta, |next| next + 1)?;
+        let number = self.counters.next_content;
+        self.counters.next_content += 1;
+        self.roots.insert(root_key(&row.content.root), number)?;
         self.put_as(number, row)?;
         Ok(number)
     }
 
-    /// Stores a row under a number that no content has.
+    /// Stores a row under a number that no content has, but for its root.
     fn put_as(&mut self, number: u64, row: &ContentRow) -> Result<(), redb::Error> {
-        self.roots.insert(row.content.root.as_bytes(), number)?;
         self.rows.insert(number, row.encode(number).as_slice())?;
         for &holder in &row.holders {
             self.holdings.insert((holder, number), ())?;
@@ -227,7 +263,15 @@ impl<'a> Contents<'a> {
         Ok(())
     }
 
-    /// Stores a content of a snapshot under the number it has there.
+    /// Makes contents of a snapshot known by their roots, which are in order.
+    pub fn restore_roots(&mut self, roots: &[(RootKey, u64)]) -> Result<(), redb::Error> {
+        for (root, number) in roots {
+            self.roots.insert(root, number)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a content of a snapshot under the number it has there, but for its root.
     pub fn restore(
         &mut self,
         number: u64,
@@ -243,7 +287,7 @@ impl<'a> Contents<'a> {
         if !is_whole {
             self.wanted.insert(number, ())?;
         }
-        Counter::Bytes.change(&mut self.meta, |bytes| bytes.saturating_add(content.bytes))?;
+        self.counters.bytes = self.counters.bytes.saturating_add(content.bytes);
         Ok(())
     }
 
@@ -252,7 +296,8 @@ impl<'a> Contents<'a> {
         if let Some(holder) = self.holder_numbers.get(node.as_bytes())? {
             return Ok(holder.value());
         }
-        let holder = Counter::NextHolder.change(&mut self.meta, |next| next + 1)? as u32;
+        let holder = self.counters.next_holder as u32;
+        self.counters.next_holder += 1;
         self.holders.insert(holder, node.as_bytes())?;
         self.holder_numbers.insert(node.as_bytes(), holder)?;
         Ok(holder)

@@ -2,7 +2,7 @@
 
 use super::NucleusUniverse;
 use super::find::Rows;
-use super::schema::{HOLDER_NUMBERS, HOLDERS, HOLDINGS, ROOTS};
+use super::schema::{HOLDER_NUMBERS, HOLDERS, HOLDINGS, ROOTS, RootKey, root_key};
 use super::tidy::Numbers;
 use crate::error::StoreError;
 use orbit_core::grid::Content;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// What was recorded of a holder when the comparison began. What is recorded meanwhile does not show.
 pub struct Held {
-    roots: ReadOnlyTable<[u8; 32], u64>,
+    roots: ReadOnlyTable<RootKey, u64>,
     holdings: ReadOnlyTable<(u32, u64), ()>,
     rows: Rows,
     holder: Option<u32>,
@@ -98,7 +98,7 @@ impl Held {
 
     fn recorded_as(&mut self, content: &Content) -> Result<Option<u64>, redb::Error> {
         let Some(holder) = self.holder else { return Ok(None) };
-        let Some(number) = self.roots.get(content.root.as_bytes())?.map(|number| number.value()) else {
+        let Some(number) = self.roots.get(root_key(&content.root))?.map(|number| number.value()) else {
             return Ok(None);
         };
         let is_held = self.holdings.get((holder, number))?.is_some();

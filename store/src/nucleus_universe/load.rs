@@ -6,7 +6,7 @@
 use super::record::{Record, U48_END, record};
 use super::rows::ContentRow;
 use super::run::{Run, RunRow, RunWriter, sort};
-use super::schema::{BEGUN, CONTENTS, ROOTS, RUNS, WANTED};
+use super::schema::{BEGUN, CONTENTS, ROOTS, RUNS, WANTED, root_key};
 use super::{Inner, NucleusUniverse, commit};
 use crate::error::StoreError;
 use orbit_core::grid::Content;
@@ -143,7 +143,7 @@ impl ContentsLoad<'_> {
         }
         if is_begun {
             let renumbered = inner.write("begin a content anew", CONTENT_BYTES, |transaction| {
-                commit::Contents::open(transaction)?.renumber(number)
+                commit::Contents::change(transaction, |tables| tables.renumber(number))
             })?;
             let Some(renumbered) = renumbered else { return Ok(false) };
             number = renumbered;
@@ -278,7 +278,7 @@ impl Inner {
     fn wanted_content(&self, root: &ContentHash) -> Result<Option<(u64, Content, bool)>, redb::Error> {
         use redb::ReadableDatabase;
         let transaction = self.database.begin_read()?;
-        let Some(number) = transaction.open_table(ROOTS)?.get(root.as_bytes())? else { return Ok(None) };
+        let Some(number) = transaction.open_table(ROOTS)?.get(root_key(root))? else { return Ok(None) };
         let number = number.value();
         if transaction.open_table(WANTED)?.get(number)?.is_none() {
             return Ok(None);

@@ -2,6 +2,7 @@
 
 use super::run::RunRow;
 use crate::error::{Damage, StoreError};
+use orbit_core::ContentHash;
 use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
     WriteTransaction,
@@ -12,8 +13,9 @@ use std::path::Path;
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("nucleus");
 /// What was applied.
 pub(super) const MARK: TableDefinition<u8, &[u8]> = TableDefinition::new("mark");
-/// Root of a content's manifest → its number.
-pub(super) const ROOTS: TableDefinition<[u8; 32], u64> = TableDefinition::new("roots");
+/// First half of the root of a content's manifest → its number. Half a root keeps the table small, which is what entering
+/// contents costs; whoever looks one up compares the whole root with the row of `contents`.
+pub(super) const ROOTS: TableDefinition<RootKey, u64> = TableDefinition::new("roots");
 /// Number of a content → what is known of it (`rows.rs`).
 pub(super) const CONTENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("contents");
 /// Numbers of contents whose chunks are not all there yet.
@@ -30,6 +32,14 @@ pub(super) const HOLDINGS: TableDefinition<(u32, u64), ()> = TableDefinition::ne
 pub(super) const GONE: TableDefinition<u32, ()> = TableDefinition::new("gone");
 /// Number of a run → records, CRC-32 of its fences.
 pub(super) const RUNS: TableDefinition<u64, (u64, u32)> = TableDefinition::new("runs");
+
+/// Key of `roots`.
+pub(super) type RootKey = [u8; 16];
+
+/// The key of a root.
+pub(super) fn root_key(root: &ContentHash) -> RootKey {
+    root.as_bytes().first_chunk().copied().unwrap_or_default()
+}
 
 /// The version this program writes; the file's name says the same.
 const VERSION: u64 = 3;

@@ -14,7 +14,7 @@ use super::merge::Merge;
 use super::record::{RECORD_LEN, Record, number, order};
 use super::rows::{decode_mark, encode_mark};
 use super::run::{RunWriter, Written};
-use super::schema::{CONTENTS, Counter, META, WANTED, wipe};
+use super::schema::{CONTENTS, Counter, META, WANTED, root_key, wipe};
 use super::tidy::Numbers;
 use super::{NucleusUniverse, Runs, commit, load, read_mark};
 use crate::Mark;
@@ -35,6 +35,8 @@ const VERSION: u32 = 1;
 const RECORDS_AT_ONCE: usize = 5120;
 /// Contents put in one transaction by an import.
 const CONTENTS_AT_ONCE: usize = 50_000;
+/// Of their roots, which lie scattered in their table, so many are sorted and put together: 24 MB.
+const ROOTS_AT_ONCE: usize = 1_000_000;
 /// What one of them writes.
 const CONTENT_BYTES: u64 = 2048;
 /// No mark is longer.
@@ -187,6 +189,7 @@ impl<R: Read> Importer<'_, R> {
 
     fn contents(&mut self, next: u64) -> Result<(), StoreError> {
         let mut batch: Vec<(u64, bool, Content, Vec<NodeId>)> = Vec::new();
+        let mut roots = Vec::new();
         loop {
             let [more] = self.array()?;
             if more == 1 {
@@ -203,15 +206,25 @@ impl<R: Read> Importer<'_, R> {
                     holders.push(NodeId::from_bytes(self.array()?));
                 }
                 batch.push((number, is_whole == 1, content, holders));
+                roots.push((root_key(&root), number));
             }
             if batch.len() == CONTENTS_AT_ONCE || more != 1 {
                 let bytes = batch.len() as u64 * CONTENT_BYTES;
                 self.universe.0.write("record contents in the universe", bytes, |transaction| {
-                    let mut tables = commit::Contents::open(transaction)?;
-                    batch.drain(..).try_for_each(|(number, is_whole, content, holders)| {
-                        tables.restore(number, content, &holders, is_whole)
+                    commit::Contents::change(transaction, |tables| {
+                        batch.drain(..).try_for_each(|(number, is_whole, content, holders)| {
+                            tables.restore(number, content, &holders, is_whole)
+                        })
                     })
                 })?;
+            }
+            if roots.len() == ROOTS_AT_ONCE || more != 1 {
+                roots.sort_unstable();
+                let bytes = roots.len() as u64 * CONTENT_BYTES;
+                self.universe.0.write("record contents in the universe", bytes, |transaction| {
+                    commit::Contents::change(transaction, |tables| tables.restore_roots(&roots))
+                })?;
+                roots.clear();
             }
             if more != 1 {
                 return Ok(());

@@ -87,7 +87,7 @@ fn a_content_forgotten_while_its_chunks_come_is_not_found() {
     universe.commit(&[Change::ContentsForgotten(node(1))], &mark(2)).expect("committed");
     while universe
         .0
-        .write("sweep", 0, |transaction| commit::Contents::open(transaction)?.sweep(10))
+        .write("sweep", 0, |transaction| commit::Contents::change(transaction, |tables| tables.sweep(10)))
         .expect("swept")
         > 0
     {}

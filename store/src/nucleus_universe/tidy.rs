@@ -43,7 +43,7 @@ impl NucleusUniverse {
         })?;
         if gone {
             inner.write("sweep a forgotten holder", bytes, |transaction| {
-                commit::Contents::open(transaction)?.sweep(SWEPT_AT_ONCE)
+                commit::Contents::change(transaction, |tables| tables.sweep(SWEPT_AT_ONCE))
             })?;
             return Ok(true);
         }

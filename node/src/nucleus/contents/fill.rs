@@ -1,7 +1,6 @@
 //! Fetching the manifests of wanted contents from the stars that hold them, on every node with a seat in the group.
 
 use super::talk::{Talk, TalkError};
-use super::universe_of;
 use crate::daemon::Node;
 use crate::standalone::error::chain;
 use orbit_cdc::{ManifestBuilder, ORBIT_64K};
@@ -52,12 +51,15 @@ pub(crate) async fn keep(node: Arc<Node>) {
             () = node.stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        let Some(universe) = universe_of(&node) else {
+        let Some(seat) = node.group() else {
             wait = LOOK;
             continue;
         };
+        let Some(universe) = seat.universe() else { continue };
         tokio::select! {
             () = node.stop.cancelled() => return,
+            // Its files may be opened anew then.
+            () = seat.ended.cancelled() => {}
             filled = round(&node, &universe) => wait = match filled {
                 Ok(true) => LOOK,
                 Ok(false) => RETRY,
@@ -72,16 +74,12 @@ pub(crate) async fn keep(node: Arc<Node>) {
 
 /// Fetches all that is wanted and can be had. Whether nothing is left that could not be.
 async fn round(node: &Arc<Node>, universe: &NucleusUniverse) -> Result<bool, FillError> {
-    let tidied = universe.clone();
-    blocking(move || {
-        for _ in 0..TIDIED_AT_ONCE {
-            if !tidied.tidy()? {
-                break;
-            }
+    for _ in 0..TIDIED_AT_ONCE {
+        let tidied = universe.clone();
+        if !blocking(move || tidied.tidy()).await? {
+            break;
         }
-        Ok(())
-    })
-    .await?;
+    }
     let mut silent = BTreeSet::new();
     let mut after = Some(0);
     let mut is_all = true;
