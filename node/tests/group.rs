@@ -214,7 +214,8 @@ fn without_a_quorum_nothing_is_commanded() {
     let wish = TokenRequest { ttl_s: 600, uses: 1, role: "star".into() };
     let (code, message) = refusal(members[alone].client().post::<TokenCreated>("/v1/tokens", &wish));
     assert_eq!(code, ErrorCode::Unreachable, "{message}");
-    assert!(asked.elapsed() < Duration::from_secs(14), "it took {:?}", asked.elapsed());
+    // The node waits for a Nucleus, and the client asks it once more.
+    assert!(asked.elapsed() < Duration::from_secs(25), "it took {:?}", asked.elapsed());
     assert!(!members[alone].is_nucleus(), "it has laid the office down");
     let link = members[alone].client().star_link("nas1");
     assert!(link.open().is_err(), "no star is commanded");
