@@ -95,6 +95,9 @@
 //! A chunk record: `0` content hash, `32` length u32; 36 bytes. `universe_v3.db.open` beside it is empty and exists
 //! while the universe is open.
 //!
+//! Callers use two numbers of parameters for other things: `u32::MAX` for the BLAKE3 of a whole file, `u32::MAX - 1` for the
+//! tag that says that the grid may know the file's manifest (`universe/shared.rs`).
+//!
 //! # Migration rule
 //! A layout change gets a new version and one entry in the table of migrations (`jobs/schema.rs`,
 //! `nucleus_store/jobs.rs`, `universe/schema.rs`); published entries are never edited. Opening an older file runs the entries it lacks in
