@@ -25,11 +25,14 @@ use orbit_store::{LogPosition, Mark, SnapshotManifest, StoreError};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Commits after which a database makes itself durable, on average.
 const FLUSHES_ITSELF_ONE_IN: usize = 24;
+
+/// How often a process dies between two steps that belong together.
+const PERILS_ONE_IN: usize = 12;
 
 /// The databases of one node. They outlive its processes.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Cabinet {
     plant: Option<Plant>,
     vault: Arc<Vault>,
     watch: Arc<Watch>,
+    /// Whether processes like to die where it hurts most.
+    has_perils: AtomicBool,
     /// Commits that fail, one in so many; 0: none. And how many did.
     wear: (AtomicUsize, AtomicU64),
     state: Mutex<State>,
@@ -80,12 +85,19 @@ impl Cabinet {
         }
         let (vault, watch) = (vault.clone(), watch.clone());
         let (wear, state) = (Default::default(), Mutex::new(state));
-        Arc::new(Self { name: name.to_owned(), random, plant, vault, watch, wear, state })
+        let has_perils = AtomicBool::new(true);
+        Arc::new(Self { name: name.to_owned(), random, plant, vault, watch, has_perils, wear, state })
     }
 
     /// One commit in so many fails from now on; 0: none.
     pub fn wear(&self, one_in: usize) {
         self.wear.0.store(one_in, Ordering::Relaxed);
+    }
+
+    /// Processes do not die here any more.
+    pub fn calm(&self) {
+        self.wear(0);
+        self.has_perils.store(false, Ordering::Relaxed);
     }
 
     /// Commits that failed so far.
@@ -151,6 +163,14 @@ impl SimDatabases {
 
     fn step(&self, operation: &'static str) -> Result<(), StoreError> {
         self.life.step(operation).map_err(self.cabinet.fault(operation))
+    }
+
+    /// A step between two that belong together: processes like to die here.
+    fn perilous_step(&self, operation: &'static str) -> Result<(), StoreError> {
+        if self.cabinet.has_perils.load(Ordering::Relaxed) && self.cabinet.random.one_in(PERILS_ONE_IN) {
+            self.life.end(operation);
+        }
+        self.step(operation)
     }
 
     /// The mark of one database, unless a bug has it believe the other's.
@@ -228,7 +248,7 @@ impl Databases for SimDatabases {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.step("before jobs.db is flushed")?;
         self.cabinet.state().jobs.flush();
-        self.step("between the flushes")?;
+        self.perilous_step("between the flushes")?;
         self.cabinet.state().universe.flush();
         self.step("after the universe was flushed")
     }
@@ -275,15 +295,18 @@ impl Databases for SimDatabases {
         let kept = kept.ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
         let image = cabinet.vault.image(kept.image);
         // Both new databases are written beside the old ones; a pointer then names them.
-        self.step("while the new jobs.db is written")?;
-        self.step("while the new universe is written")?;
+        self.perilous_step("while the new jobs.db is written")?;
+        self.perilous_step("while the new universe is written")?;
         cabinet.state().jobs = Lazy::durable(image.jobs.clone());
         if cabinet.plant == Some(Plant::TwoStepInstall) {
-            self.step("between the two databases")?;
+            // It was moved into place, not copied: it cannot be installed again.
+            cabinet.state().snapshot = None;
+            self.perilous_step("between the two databases")?;
+            cabinet.state().snapshot = Some(kept.clone());
         }
         cabinet.state().universe = Lazy::durable(image.universe.clone());
         cabinet.watch.installed(&cabinet.name, &image);
-        self.step("after an install")
+        self.perilous_step("after an install")
     }
 }
 
@@ -309,7 +332,7 @@ impl Pinned for Pin {
             state.snapshot = Some(kept.clone());
         }
         drop(state);
-        databases.step("after a snapshot was written")?;
+        databases.perilous_step("after a snapshot was written")?;
         Ok(kept)
     }
 }
@@ -354,6 +377,6 @@ impl Incoming for Arriving {
             state.snapshot = Some(Arc::new(kept));
         }
         drop(state);
-        self.databases.step("after a received snapshot was complete")
+        self.databases.perilous_step("after a received snapshot was complete")
     }
 }

@@ -163,7 +163,7 @@ impl Host {
         }
         drop(state);
         self.platter.wear(Wear::default());
-        self.cabinet.wear(0);
+        self.cabinet.calm();
     }
 
     /// How often its process was started.

@@ -11,7 +11,7 @@ pub enum Plant {
     MaximumOfMarks,
     /// A read that nobody confirmed is presented as current.
     StaleReadAsCurrent,
-    /// A snapshot replaces one database, and then the other.
+    /// A snapshot is moved over one database, and then over the other.
     TwoStepInstall,
     /// A leader may lead in its old term again after a crash that took the end of its log: neither its vote nor its
     /// entries were on the disk.
