@@ -302,7 +302,7 @@ async fn refuse_old_files(node: &Arc<Node>, epoch: u32) -> DaemonError {
 /// Somebody of this grid who should know says that its epoch is this. If it is newer, the group in which this node has its
 /// seat was given up: it must never decide anything again.
 pub(crate) fn note_epoch(node: &Arc<Node>, epoch: u32) {
-    if !node.group().is_some_and(|seat| seat.epoch < epoch) {
+    if node.group().is_none_or(|seat| seat.epoch >= epoch) {
         return;
     }
     let task = Arc::clone(node);
