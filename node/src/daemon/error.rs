@@ -1,10 +1,10 @@
 //! [`DaemonError`]: why a node does not found, join or run.
 
-use crate::api::error::{code_of, hint_of};
-use crate::api::types::ErrorCode;
 use super::backup::file::BackupError;
 use super::recover::RecoverError;
 use super::seal::SealError;
+use crate::api::error::{code_of, hint_of};
+use crate::api::types::ErrorCode;
 use orbit_consensus::{GroupError, StartError};
 use orbit_core::grid::{Refusal, TokenError};
 use orbit_core::wire::WireError;
@@ -222,7 +222,6 @@ impl From<ConnectError> for DaemonError {
         }
     }
 }
-
 
 impl DaemonError {
     /// Wraps an I/O error on a file of the data directory.
