@@ -7,10 +7,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Starts to log.
 pub fn start(screen: &Arc<Screen>) {
+    // openraft and mDNS take for errors what is nothing to a person: a member that is not there, an interface that just
+    // came up. What follows from it our own code says.
     let default = match (screen.quiet, screen.verbose) {
-        (true, _) => "error",
-        (_, 0) => "warn",
-        (_, 1) => "info",
+        (true, _) => "error,openraft=off,libp2p_mdns=off",
+        (_, 0) => "warn,openraft=off,libp2p_mdns=off",
+        (_, 1) => "info,openraft=off",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("ORBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
