@@ -132,6 +132,11 @@ impl Nucleus {
                 Refusal::NotNucleus { node: node.unwrap_or_else(|| self.own.to_string()) }.into()
             }
             GroupError::NoQuorum => self.no_quorum().into(),
+            // Its disk failed, perhaps with this very command on it. Another node takes over and knows.
+            GroupError::Stopped(reason) => {
+                tracing::error!(reason, "this node's member of the group stopped");
+                DaemonError::Group(GroupError::Unsure)
+            }
             error => DaemonError::Group(error),
         }
     }

@@ -6,7 +6,7 @@ mod fixture;
 use fixture::{DAYS, Daemon, LOOPBACK, enter, founded, joined, member_of, node, refusal, wait};
 use orbit_node::api::client::ApiClient;
 use orbit_node::api::types::{
-    ErrorCode, NodeState, NodeView, StatusView, ThisNode, TokenCreated, TokenRequest, TokenView,
+    ErrorCode, NodePatch, NodeState, NodeView, StatusView, ThisNode, TokenCreated, TokenRequest, TokenView,
 };
 use orbit_node::daemon::{InitOptions, init, run_with};
 use std::io::{Read, Write};
@@ -328,4 +328,25 @@ fn a_nucleus_that_leaves_hands_over_first() {
     });
     let nodes: Vec<NodeView> = second.client().get("/v1/nodes").expect("lists");
     assert_eq!(nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["nas2"]);
+}
+
+#[test]
+fn the_vote_of_a_nucleus_can_be_taken_and_given_back() {
+    let place = tempfile::tempdir().expect("makes a directory");
+    let members = three(place.path());
+    let old = leader(&members);
+    let vote = |voting: &str| {
+        let patch = NodePatch { voting: Some(voting.into()), ..NodePatch::default() };
+        let path = format!("/v1/nodes/{}", members[old].name);
+        wait("the wish being taken", || {
+            members[(old + 1) % 3].client().patch::<NodeView>(&path, &patch).ok()
+        });
+    };
+    vote("unwanted");
+    wait("another Nucleus", || {
+        let now = members.iter().position(Member::is_nucleus)?;
+        (now != old && tolerates(&members[now], 0).is_some()).then_some(())
+    });
+    vote("wanted");
+    wait("three voters again", || tolerates(&members[leader(&members)], 1));
 }

@@ -49,6 +49,8 @@ const PATIENCE_OF_STATUS: Duration = Duration::from_secs(3);
 const PATIENCE_IN_SILENCE: Duration = Duration::from_millis(700);
 /// Longer than an election takes.
 const LONG_SILENCE: Duration = Duration::from_secs(6);
+/// How long the answer of a Nucleus that is replaced is still waited for.
+const LAST_WORD: Duration = Duration::from_millis(400);
 /// Pause before a request is sent again.
 const PAUSE: Duration = Duration::from_millis(40);
 /// Largest answer that is read here itself, bytes.
@@ -231,13 +233,17 @@ async fn pass_on(
     let here = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let is_question = request.method() == Method::GET;
     let mut link = node.link.subscribe();
-    let is_gone = link.wait_for(|state| !matches!(state, LinkState::Connected(now) if *now == peer));
+    // One that handed over because of this request answers it all the same.
+    let is_gone = async {
+        let _ = link.wait_for(|state| !matches!(state, LinkState::Connected(now) if *now == peer)).await;
+        tokio::time::sleep(LAST_WORD).await;
+    };
     let failed = |error: &(dyn std::error::Error + 'static)| {
         if is_question { unreachable(node, error) } else { uncertain(node, error) }
     };
     let mut response = tokio::select! {
         answered = sender.send_request(request) => answered.map_err(|error| failed(&error))?,
-        _ = is_gone => return Err(failed(&std::io::Error::from(std::io::ErrorKind::ConnectionAborted))),
+        () = is_gone => return Err(failed(&std::io::Error::from(std::io::ErrorKind::ConnectionAborted))),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let there = hyper::upgrade::on(&mut response);
@@ -254,7 +260,14 @@ async fn pass_on(
 }
 
 async fn connect(node: &Node, peer: PeerId) -> Handled<http1::SendRequest<Body>> {
-    let stream = node.mesh.open(peer, Protocol::Api).await.map_err(|error| match error {
+    let mut link = node.link.subscribe();
+    let is_gone = link.wait_for(|state| !matches!(state, LinkState::Connected(now) if *now == peer));
+    let opened = tokio::select! {
+        opened = node.mesh.open(peer, Protocol::Api) => opened,
+        // It may hang, and another be the Nucleus by now.
+        _ = is_gone => Err(AskError::Closed { peer }),
+    };
+    let stream = opened.map_err(|error| match error {
         AskError::TooManyStreams { max, .. } => {
             let limit = u32::try_from(max).unwrap_or(u32::MAX);
             Refusal::Busy { name: "the way to the Nucleus".to_owned(), limit }.into()

@@ -273,7 +273,8 @@ impl Tried {
     }
 
     fn not_found(mut self) -> LinkError {
-        self.addresses.dedup();
+        let mut named = BTreeSet::new();
+        self.addresses.retain(|address| named.insert(address.clone()));
         let tried = if self.addresses.is_empty() {
             "no address: none is known, and mDNS shows none".to_owned()
         } else {

@@ -25,7 +25,7 @@ const STOP_POLL: Duration = Duration::from_millis(100);
 /// How long addresses may take to be known; a machine without a network has none.
 const ADDRESSES_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a node that votes alone may take to become the Nucleus before it counts as started all the same.
-const OFFICE_PATIENCE: Duration = Duration::from_secs(3);
+const OFFICE_PATIENCE: Duration = Duration::from_secs(6);
 /// How long work in hand may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -190,10 +190,14 @@ impl Node {
         let Some(seat) = self.group() else { return none };
         let standing = seat.group.standing().borrow().clone();
         let own = self.membership().node;
-        if standing.leader.is_some_and(|leader| leader != own) || !standing.voters.contains(&own) {
+        if !standing.voters.contains(&own) {
             return none;
         }
-        self.no_quorum(&seat, &standing.voters)
+        let refusal = self.no_quorum(&seat, &standing.voters);
+        match &refusal {
+            Refusal::NoQuorum { needed, heard, .. } if heard < needed => refusal,
+            _ => none,
+        }
     }
 
     /// That too few of these voters are heard, as far as this node knows.

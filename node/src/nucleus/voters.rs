@@ -110,7 +110,7 @@ impl Nucleus {
         } else {
             // After a failover nobody has said it yet; then the mesh knows from the hello.
             let said = self.registry.uses(record.id);
-            said.is_none_or(|serial| serial == record.certificate.serial) && shown == Some(record.role)
+            said.map_or(shown == Some(record.role), |serial| serial == record.certificate.serial)
         };
         // Of those that do not vote nobody wants to know it.
         let says_role =

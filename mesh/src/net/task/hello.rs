@@ -17,7 +17,10 @@ use orbit_core::ids::GridId;
 use orbit_core::wire::PROTOCOL_VERSION;
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::join::{Hello, JoinReply, JoinRequest};
+use std::time::{Duration, Instant};
 
+/// For how long news wait for the answer to the hello before.
+const NEWS_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Authorities that a hello may carry.
 const ANCHORS_MAX: usize = 8;
 
@@ -64,7 +67,9 @@ impl Task {
     pub(super) fn say_hello(&mut self, peer: PeerId, waiting: Vec<Waiter>) {
         let request = JoinRequest::Hello(self.hello(false));
         let id = self.swarm.behaviour_mut().join.send_request(&peer, request);
-        self.questions.joins.insert(id, Outbound::Hello { peer, waiting, is_outdated: false });
+        self.questions
+            .joins
+            .insert(id, Outbound::Hello { peer, waiting, said: Instant::now(), is_outdated: false });
     }
 
     pub(super) fn ask_hello(&mut self, peer: PeerId, reply: Reply<Hello, AskError>) {
@@ -176,7 +181,12 @@ impl Task {
     /// next waits for its answer.
     fn tell_news(&mut self, peer: PeerId) {
         let mut on_their_way = self.questions.joins.values_mut().filter_map(|outbound| match outbound {
-            Outbound::Hello { peer: to, is_outdated, .. } if *to == peer => Some(is_outdated),
+            // One that is never answered must not hold back all that come after it.
+            Outbound::Hello { peer: to, said, is_outdated, .. }
+                if *to == peer && said.elapsed() < NEWS_WAIT_MAX =>
+            {
+                Some(is_outdated)
+            }
             _ => None,
         });
         match on_their_way.next() {

@@ -39,10 +39,11 @@ pub(super) struct Questions {
 
 /// A request over the join protocol.
 pub(super) enum Outbound {
-    /// `is_outdated`: something about us changed since it was said.
+    /// `said`: when. `is_outdated`: something about us changed since.
     Hello {
         peer: PeerId,
         waiting: Vec<Waiter>,
+        said: Instant,
         is_outdated: bool,
     },
     Join(Reply<JoinReply, AskError>),
@@ -127,7 +128,7 @@ impl Task {
                 }
                 Message::Response { request_id, response } => {
                     match self.questions.joins.remove(&request_id) {
-                        Some(Outbound::Hello { peer, waiting, is_outdated }) => {
+                        Some(Outbound::Hello { peer, waiting, is_outdated, .. }) => {
                             self.on_hello_reply(peer, response, waiting);
                             self.on_hello_over(peer, is_outdated);
                         }
@@ -138,7 +139,7 @@ impl Task {
             },
             JoinEvent::OutboundFailure { peer, request_id, error, .. } => {
                 match self.questions.joins.remove(&request_id) {
-                    Some(Outbound::Hello { peer, waiting, is_outdated }) => {
+                    Some(Outbound::Hello { peer, waiting, is_outdated, .. }) => {
                         Self::on_hello_failed(peer, failure(peer, error), waiting);
                         self.on_hello_over(peer, is_outdated);
                     }
