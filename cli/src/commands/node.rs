@@ -58,26 +58,30 @@ fn rename(session: &Session, arguments: RenameArgs) -> anyhow::Result<Exit> {
 
 fn drain(session: &Session, arguments: &DrainArgs) -> anyhow::Result<Exit> {
     let patch = NodePatch { is_draining: Some(!arguments.undo), ..NodePatch::default() };
-    let changed: NodeChanged = session.client()?.patch(&path(&arguments.node.node), &patch)?;
-    nodes::changed(&session.screen, &changed, &changed.told).map_err(CliError::Output)?;
+    change(session, &arguments.node.node, &patch)
+}
+
+/// Changes a node, and tells what happened; also that it handed the Nucleus over, which whoever took over cannot tell.
+fn change(session: &Session, node: &str, patch: &NodePatch) -> anyhow::Result<Exit> {
+    let client = session.client()?;
+    let before: NodeView = client.get(&path(node))?;
+    let changed: NodeChanged = client.patch(&path(&before.id), patch)?;
+    let mut told = changed.told.clone();
+    if before.is_nucleus && changed.node.part != Part::Nucleus {
+        let group: GroupView = client.get("/v1/group")?;
+        let heir = group.voters.into_iter().find(|voter| voter.is_nucleus);
+        if let Some(heir) = heir {
+            told.insert(0, format!("{} handed the Nucleus over to {}", before.name, heir.name));
+        }
+    }
+    nodes::changed(&session.screen, &changed, &told).map_err(CliError::Output)?;
     Ok(Exit::Done)
 }
 
 /// Says what is wanted of a node's vote.
 fn want(session: &Session, arguments: &OneNodeArgs, voting: &str) -> anyhow::Result<Exit> {
-    let client = session.client()?;
-    let before: NodeView = client.get(&path(&arguments.node))?;
     let patch = NodePatch { voting: Some(voting.to_owned()), ..NodePatch::default() };
-    let changed: NodeChanged = client.patch(&path(&before.id), &patch)?;
-    let mut told = Vec::new();
-    if before.is_nucleus && changed.node.part != Part::Nucleus {
-        let group: GroupView = client.get("/v1/group")?;
-        let heir = group.voters.into_iter().find(|voter| voter.is_nucleus);
-        told.extend(heir.map(|heir| format!("{} handed the Nucleus over to {}", before.name, heir.name)));
-    }
-    told.extend(changed.told.iter().cloned());
-    nodes::changed(&session.screen, &changed, &told).map_err(CliError::Output)?;
-    Ok(Exit::Done)
+    change(session, &arguments.node, &patch)
 }
 
 fn remove(session: &Session, arguments: &RemoveNodeArgs) -> anyhow::Result<Exit> {

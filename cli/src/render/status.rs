@@ -89,6 +89,7 @@ mod tests {
             told_by: "nas1".into(),
             as_of_ms: None,
             rebuilding: None,
+            universe: None,
             problems: Vec::new(),
             remarks: Vec::new(),
         };

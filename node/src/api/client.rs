@@ -36,8 +36,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How long a request may take; the daemon gives up earlier on what it asks of others.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For how long a change is sent again while it is not known who is the Nucleus.
-const AGAIN_FOR: Duration = Duration::from_secs(10);
+/// For how long a change is sent again while it is not known who is the Nucleus. The daemon waits longer than that for one,
+/// so it is sent again only when that answers soon, or breaks off.
+const AGAIN_FOR: Duration = Duration::from_secs(6);
 /// Pause before that.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Largest answer that is read, bytes: a grid of ten thousand nodes has room in it.

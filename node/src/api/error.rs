@@ -88,6 +88,13 @@ impl From<DaemonError> for ApiFailure {
             error @ DaemonError::Group(GroupError::Unsure) => {
                 Self(ApiError::new(error.code(), chain(&error), error.hint()), Again::Unsure).unsure()
             }
+            DaemonError::Group(GroupError::Stopped(reason)) => {
+                // Another may be the Nucleus in a moment, and have it.
+                tracing::warn!(reason, "a request met the end of this node's seat");
+                let message = "the Nucleus stopped while it was asked".to_owned();
+                let hint = Some("`orbit doctor` on that node looks at its disk".to_owned());
+                Self(ApiError::new(ErrorCode::Unreachable, message, hint), Again::Unsure).unsure()
+            }
             error => Self::of(ApiError::new(error.code(), chain(&error), error.hint())),
         }
     }

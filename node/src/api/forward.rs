@@ -8,7 +8,7 @@
 
 use super::error::{AGAIN_HEADER, Again, ApiFailure, UNSURE};
 use super::nucleus::{BODY_BYTES_MAX, GROUP, STATUS};
-use super::records::{AS_OF_HEADER, WithoutNucleus};
+use super::records::{AS_OF_HEADER, WithoutNucleus, seat};
 use super::request::REQUEST_HEADER;
 use super::server::Handled;
 use super::status::as_of;
@@ -60,8 +60,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 pub(crate) async fn to_nucleus(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let is_status = request.uri().path() == STATUS;
     let is_question = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
-    if !is_question || !(is_status || node.group().is_some()) {
-        return send(&node, request, Some(&next), PATIENCE).await.unwrap_or_else(ApiFailure::into_response);
+    if !is_question || !(is_status || seat(&node).is_some()) {
+        let patience = if is_silent(&node) { PATIENCE_OF_STATUS } else { PATIENCE };
+        return send(&node, request, Some(&next), patience).await.unwrap_or_else(ApiFailure::into_response);
     }
     let (parts, _) = request.into_parts();
     let again = Request::from_parts(parts.clone(), Body::empty());
@@ -73,12 +74,16 @@ pub(crate) async fn to_nucleus(State(node): State<Arc<Node>>, request: Request, 
 }
 
 fn patience(node: &Node, is_status: bool) -> Duration {
-    let is_silent = node.group().is_some_and(|seat| seat.group.progress().silence > LONG_SILENCE);
     match () {
-        () if is_silent && node.nucleus().is_none() => PATIENCE_IN_SILENCE,
+        () if is_silent(node) => PATIENCE_IN_SILENCE,
         () if is_status => PATIENCE_OF_STATUS,
         () => PATIENCE_OF_QUESTIONS,
     }
+}
+
+/// Whether no leader has been heard for longer than an election takes.
+fn is_silent(node: &Node) -> bool {
+    node.nucleus().is_none() && seat(node).is_some_and(|seat| seat.group.progress().silence > LONG_SILENCE)
 }
 
 /// Lets the handler answer from what this node has, and says of when that is. Where it cannot, it is told why the Nucleus
@@ -89,7 +94,7 @@ async fn answer_without_nucleus(
     next: Next,
     failed: Handled<Response>,
 ) -> Response {
-    let as_of_ms = node.group().map(|seat| as_of(&Eyes::of_member(node, &seat.group)));
+    let as_of_ms = seat(node).map(|seat| as_of(&Eyes::of_member(node, &seat.group)));
     parts.extensions.insert(WithoutNucleus);
     let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
     if response.headers().contains_key(AGAIN_HEADER) {
@@ -286,8 +291,10 @@ async fn connect(node: &Node, peer: PeerId) -> Handled<http1::SendRequest<Body>>
 
 impl From<NoWay> for ApiFailure {
     fn from(NoWay { refusal, reason }: NoWay) -> Self {
+        // A voter that counts who is missing says more than where it looked.
+        let is_bare = matches!(refusal, Refusal::NoNucleus { .. });
         let mut failure = Self::from(refusal);
-        if let Some(reason) = reason {
+        if let Some(reason) = reason.filter(|_| is_bare) {
             failure.0.message = format!("{}: {reason}", failure.0.message);
         }
         failure

@@ -70,7 +70,7 @@ pub(crate) fn this_node(node: &Node) -> Result<ThisNode, DaemonError> {
 /// A backup of this node's own copy of the records, which may be behind.
 async fn make_backup(State(node): State<Arc<Node>>, Json(wish): Json<BackupRequest>) -> HandledResponse {
     let no_records = || RecoverError::NoRecords { grid: node.membership().grid_name };
-    let seat = node.group().ok_or_else(no_records).map_err(DaemonError::from)?;
+    let seat = super::records::seat(&node).ok_or_else(no_records).map_err(DaemonError::from)?;
     super::backup::stream(&node, &seat, &wish).await
 }
 

@@ -8,7 +8,7 @@ use super::types::{
     ApiError, AuthorityView, BackupRequest, ConstellationView, ErrorCode, GroupView, NodeChanged, NodeList,
     NodePatch, NodeView, ReachView, StatusView, TokenCreated, TokenRequest, TokenView,
 };
-use super::{status, voting};
+use super::{records, status, voting};
 use crate::daemon::reach::dial_back;
 use crate::daemon::{DaemonError, Node};
 use crate::nucleus::views::Eyes;
@@ -81,7 +81,7 @@ async fn status(
     State(node): Shared,
     without: Option<Extension<WithoutNucleus>>,
 ) -> Handled<Json<StatusView>> {
-    let told = match (without, node.group()) {
+    let told = match (without, records::seat(&node)) {
         (None, _) => status::of_nucleus(&node, &nucleus(&node)?),
         (Some(_), Some(seat)) => status::of_member(&node, &seat).await,
         (Some(_), None) => status::of_star(&node),

@@ -3,6 +3,7 @@
 use super::error::ApiFailure;
 use super::server::Handled;
 use crate::daemon::Node;
+use crate::group::Seat;
 use crate::nucleus::Nucleus;
 use crate::nucleus::views::Eyes;
 use axum::extract::FromRequestParts;
@@ -17,6 +18,14 @@ pub const AS_OF_HEADER: &str = "orbit-as-of";
 /// Marks a request for which no Nucleus was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WithoutNucleus;
+
+/// This node's seat in the group, if its records are of use: a node that was made a star again may have old ones.
+pub(super) fn seat(node: &Node) -> Option<Arc<Seat>> {
+    node.group().filter(|seat| {
+        let may_lead = node.certificate().is_ok_and(|own| own.role.may_lead());
+        may_lead && !seat.group.standing().borrow().voters.is_empty()
+    })
+}
 
 /// Where the records are read.
 pub(super) struct Records {
@@ -50,7 +59,7 @@ impl FromRequestParts<Arc<Node>> for Records {
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Handled<Self> {
         if parts.extensions.get::<WithoutNucleus>().is_some() {
-            let seat = node.group().ok_or_else(|| node.no_nucleus())?;
+            let seat = seat(node).ok_or_else(|| node.no_nucleus())?;
             return Ok(Self { group: seat.group.clone(), nucleus: None });
         }
         let nucleus = node.acting_nucleus();

@@ -4,7 +4,8 @@
 mod words;
 
 use super::types::{
-    GridView, GroupView, NodeCounts, NodeState, Part, Problem, RebuildView, StatusView, VoterView,
+    GridView, GroupView, NodeCounts, NodeState, Part, Problem, RebuildView, StatusView, UniverseView,
+    VoterView,
 };
 use crate::daemon::Node;
 use crate::daemon::recover::has_quorum;
@@ -52,6 +53,12 @@ pub(super) fn of_nucleus(node: &Node, nucleus: &Arc<Nucleus>) -> StatusView {
         epoch: nucleus.fence.epoch,
         term: nucleus.fence.term,
         rebuilding: contents::rebuilding(node).map(|(done, total)| RebuildView { done, total }),
+        universe: contents::counters(node).map(|known| UniverseView {
+            contents: known.contents,
+            wanted: known.wanted,
+            chunks: known.chunks,
+            bytes: known.bytes,
+        }),
         nodes,
         problems,
         ..begun(node, group)
@@ -152,6 +159,7 @@ fn begun(node: &Node, group: GroupView) -> StatusView {
         told_by: node.standing().name,
         as_of_ms: None,
         rebuilding: None,
+        universe: None,
         problems: Vec::new(),
         remarks: Vec::new(),
     }

@@ -99,6 +99,8 @@ pub struct StatusView {
     pub as_of_ms: Option<i64>,
     /// The universe, while it is made anew of what the stars hold.
     pub rebuilding: Option<RebuildView>,
+    /// What the universe of the node that tells this knows; none if it has none.
+    pub universe: Option<UniverseView>,
     /// What needs attention, with what to do.
     pub problems: Vec<Problem>,
     /// What is good to know and needs no attention.
@@ -135,6 +137,19 @@ pub struct VoterView {
     pub behind: Option<u64>,
     /// Why it does not vote, or votes only for now.
     pub note: Option<String>,
+}
+
+/// How much the universe knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UniverseView {
+    /// Contents that are recorded.
+    pub contents: u64,
+    /// Those of them whose chunks are not known yet.
+    pub wanted: u64,
+    /// Records of chunks.
+    pub chunks: u64,
+    /// Bytes of all contents.
+    pub bytes: u64,
 }
 
 /// How far the universe is made anew.

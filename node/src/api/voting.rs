@@ -7,10 +7,13 @@ use crate::nucleus::Nucleus;
 use orbit_consensus::steward::{self, WhyNot};
 use orbit_core::grid::{Command, NodeRecord, Refusal, Voting};
 use orbit_core::ids::{NodeId, RequestId};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an heir may take to be known.
-const HEIR_PATIENCE: Duration = Duration::from_secs(2);
+/// How long after it began a Nucleus waits for others to be heard for long enough.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(4);
+/// How often it looks.
+const SETTLE_POLL: Duration = Duration::from_millis(100);
 
 /// A wish as the API writes it.
 pub(super) fn parse(written: &str) -> Handled<Voting> {
@@ -32,8 +35,8 @@ pub(super) async fn want(
         nucleus.execute(node, request, command).await?;
         return Ok(vec![what_becomes(node, nucleus, record)]);
     }
-    let voters = steward::may_stop_voting(&nucleus.observed(node), record.id)?;
     let before = nucleus.group().standing().borrow().voters.clone();
+    let voters = who_would_vote(node, nucleus, record.id, before.len()).await?;
     if !before.contains(&record.id) {
         nucleus.execute(node, request, command).await?;
         return Ok(vec![format!("{} does not vote, and will not", record.name)]);
@@ -59,6 +62,23 @@ pub(super) async fn want(
         told.push(format!("the voters are {} now", names.join(", ")));
     }
     Ok(told)
+}
+
+/// Who votes when this node does not any more. A Nucleus that has just begun knows too little of the others to put one of
+/// them in its place, and waits a moment before it makes do with fewer.
+async fn who_would_vote(
+    node: &Node,
+    nucleus: &Nucleus,
+    id: NodeId,
+    present: usize,
+) -> Result<BTreeSet<NodeId>, Refusal> {
+    loop {
+        let voters = steward::may_stop_voting(&nucleus.observed(node), id)?;
+        if voters.len() >= present || nucleus.began.elapsed() > SETTLE_PATIENCE {
+            return Ok(voters);
+        }
+        tokio::time::sleep(SETTLE_POLL).await;
+    }
 }
 
 fn what_becomes(node: &Node, nucleus: &Nucleus, record: &NodeRecord) -> String {
@@ -97,25 +117,16 @@ pub(super) async fn drain(
     let mut told = vec![format!("{name} is draining: it gets no new work")];
     let standing = nucleus.group().standing().borrow().clone();
     if record.id == nucleus.own {
-        told.push(match nucleus.hand_over(node).await {
-            Ok(()) => format!("{name} handed the Nucleus over to {}", heir(nucleus).await),
-            Err(DaemonError::Refused(refusal)) => format!("{name} stays the Nucleus: {refusal}"),
+        match nucleus.hand_over(node).await {
+            // Whoever asked sees who is the Nucleus now.
+            Ok(()) => {}
+            Err(DaemonError::Refused(refusal)) => told.push(format!("{name} stays the Nucleus: {refusal}")),
             Err(error) => return Err(error.into()),
-        });
+        }
     } else if standing.voters.contains(&record.id) {
         told.push(format!("{name} votes until another node can take its place"));
     }
     Ok(told)
-}
-
-/// Who leads now.
-async fn heir(nucleus: &Nucleus) -> String {
-    let mut standing = nucleus.group().standing();
-    let own = nucleus.own;
-    let known = standing.wait_for(|now| now.leader.is_some_and(|leader| leader != own));
-    let leader = tokio::time::timeout(HEIR_PATIENCE, known).await;
-    let leader = leader.ok().and_then(Result::ok).and_then(|now| now.leader);
-    leader.map_or_else(|| "another voter".to_owned(), |leader| names(nucleus, [leader]).join(""))
 }
 
 fn names(nucleus: &Nucleus, ids: impl IntoIterator<Item = NodeId>) -> Vec<String> {

@@ -24,6 +24,7 @@ use orbit_consensus::{Group, GroupConfig, Office, Standing, Transport, Unreachab
 use orbit_core::grid::{Command, GridState};
 use orbit_core::ids::NodeId;
 use orbit_mesh::key::random;
+use orbit_mesh::pki::MemberCertificate;
 use orbit_store::{LogPosition, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,7 @@ pub fn survey(data_dir: &Path) -> Result<RecoveryView, DaemonError> {
         node: name_of(&state, membership.node),
         has_quorum: false,
         others_were_asked: false,
-        survivors: able.map(|record| survivor(record.id, record.name.clone())).collect(),
+        survivors: in_order(able.map(|record| survivor(record.id, record.name.clone())).collect()),
         members: u32::try_from(state.nodes().count()).unwrap_or(u32::MAX),
     })
 }
@@ -154,13 +155,13 @@ pub fn survey(data_dir: &Path) -> Result<RecoveryView, DaemonError> {
 pub(crate) async fn survey_running(node: &Node) -> Result<RecoveryView, DaemonError> {
     let membership = node.membership();
     let no_records = || RecoverError::NoRecords { grid: membership.grid_name.clone() };
-    let seat = node.group().ok_or_else(no_records)?;
+    let seat = node.group().filter(|_| may_lead(&membership)).ok_or_else(no_records)?;
     let standing = seat.group.standing().borrow().clone();
     let own = membership.node;
     let members = group_members(&standing, own);
     let far = join_all(members.iter().map(|id| how_far(&seat, own, *id))).await;
     let changed_ms = changed_ms(&node.home);
-    let survivors = seat.group.with(|state| {
+    let survivors: Vec<SurvivorView> = seat.group.with(|state| {
         let survivor = |(id, far): (&NodeId, Result<Option<LogPosition>, String>)| SurvivorView {
             id: id.to_string(),
             name: name_of(state, *id),
@@ -173,6 +174,7 @@ pub(crate) async fn survey_running(node: &Node) -> Result<RecoveryView, DaemonEr
         };
         members.iter().zip(far).map(survivor).collect()
     });
+    let survivors = in_order(survivors);
     Ok(RecoveryView {
         grid: grid_view(&membership),
         node: node.standing().name,
@@ -181,6 +183,12 @@ pub(crate) async fn survey_running(node: &Node) -> Result<RecoveryView, DaemonEr
         survivors,
         members: seat.group.with(|state| u32::try_from(state.nodes().count()).unwrap_or(u32::MAX)),
     })
+}
+
+/// This node first, then by name.
+fn in_order(mut survivors: Vec<SurvivorView>) -> Vec<SurvivorView> {
+    survivors.sort_by(|a, b| b.is_this.cmp(&a.is_this).then_with(|| a.name.cmp(&b.name)));
+    survivors
 }
 
 fn group_members(standing: &Standing, own: NodeId) -> Vec<NodeId> {
@@ -229,8 +237,7 @@ pub fn recover(data_dir: &Path, grid_name: &str) -> Result<Recovered, DaemonErro
 pub(crate) async fn recover_running(node: &Arc<Node>, grid_name: &str) -> Result<Recovered, DaemonError> {
     let _one_at_a_time = node.seating.lock().await;
     let membership = node.membership();
-    let seat = node.group();
-    let Some(seat) = seat else {
+    let Some(seat) = node.group().filter(|_| may_lead(&membership)) else {
         return Err(RecoverError::NoRecords { grid: membership.grid_name }.into());
     };
     if has_quorum(node, &seat) {
@@ -252,8 +259,13 @@ fn check_name(membership: &Membership, given: &str) -> Result<(), RecoverError> 
     Err(RecoverError::OtherName { given: given.to_owned(), grid: membership.grid_name.clone() })
 }
 
+/// Whether its certificate allows it. A node that was made a star again may have old records.
+fn may_lead(membership: &Membership) -> bool {
+    MemberCertificate::parse(&membership.certificate).is_ok_and(|own| own.role.may_lead())
+}
+
 fn open(home: &DataDir, membership: &Membership) -> Result<files::Opened, DaemonError> {
-    if !files::are_there(home) {
+    if !files::are_there(home) || !may_lead(membership) {
         return Err(RecoverError::NoRecords { grid: membership.grid_name.clone() }.into());
     }
     files::open(home)

@@ -285,6 +285,10 @@ fn seed_files(
     store.commit_universe(&[], &mark)?;
     store.flush()?;
     drop(store);
+    // The snapshot that came in the backup ends before the log begins: the group makes one of its own.
+    for leftover in ["snapshots", "incoming"].map(|name| scratch.nucleus().join(name)) {
+        std::fs::remove_dir_all(&leftover).map_err(DaemonError::file("remove", leftover))?;
+    }
     files::begin_log(scratch, own, position)?;
     files::keep_epoch(scratch, epoch)?;
     seal.create(&files::seal_key(scratch))?;

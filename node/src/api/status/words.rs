@@ -72,7 +72,7 @@ pub(super) fn remarks(status: &StatusView) -> Vec<String> {
                 format!("{name} holds the data and does not vote yet: a third node turns fault tolerance on")
             }
             Some(note) => format!("{name} does not vote: {note}"),
-            None => format!("{name} holds the data and does not vote"),
+            None => format!("{name} holds the data and does not vote yet"),
         }
     };
     let mut remarks: Vec<String> = group.learners.iter().map(remark).collect();
@@ -116,9 +116,10 @@ pub(super) fn no_quorum(group: &GroupView) -> Vec<Problem> {
     if missing == 0 {
         return vec![problem("the voters are electing a Nucleus", "wait a few seconds and ask again")];
     }
-    let back = match missing {
-        1 => "one of them".to_owned(),
-        missing => format!("{missing} of them"),
+    let back = match (missing, &silent[..]) {
+        (1, [alone]) => alone.name.clone(),
+        (1, _) => "one of them".to_owned(),
+        (missing, _) => format!("{missing} of them"),
     };
     problems.push(problem(
         format!("when {back} is back, the grid goes on by itself; what is shown until then may be old"),
@@ -171,6 +172,7 @@ mod tests {
             told_by: "nas1".into(),
             as_of_ms: None,
             rebuilding: None,
+            universe: None,
             problems: Vec::new(),
             remarks: Vec::new(),
         }
