@@ -53,16 +53,36 @@ pub struct Cabinet {
 struct State {
     jobs: Lazy<Jobs>,
     universe: Lazy<Universe>,
-    /// The newest complete snapshot, own or received.
-    snapshot: Option<Arc<Kept>>,
+    /// Complete snapshots, own and received, newest first.
+    shelf: Vec<Arc<Kept>>,
     /// A snapshot whose parts come in: how many are there, and how many of them certainly.
     incoming: Option<Receiver>,
 }
+
+/// Complete snapshots that are kept.
+const SNAPSHOTS_KEPT: usize = 2;
 
 /// A snapshot that would set the databases back.
 const OLD: StoreError = StoreError::SnapshotRefused { what: "it is not newer than what is here" };
 
 impl State {
+    /// Keeps a snapshot, and of the others only the newest.
+    fn take_in(&mut self, kept: Arc<Kept>) {
+        let position = |kept: &Arc<Kept>| kept.manifest.mark.position;
+        self.shelf.retain(|known| known.manifest != kept.manifest);
+        let at = self.shelf.partition_point(|known| position(known) > position(&kept));
+        self.shelf.insert(at, kept);
+        let mut number = 0;
+        self.shelf.retain(|_| {
+            number += 1;
+            number <= SNAPSHOTS_KEPT || number == at + 1
+        });
+    }
+
+    fn find(&self, manifest: &SnapshotManifest) -> Option<Arc<Kept>> {
+        self.shelf.iter().find(|kept| kept.manifest == *manifest).cloned()
+    }
+
     /// What both databases have applied.
     fn applied(&self) -> Option<LogPosition> {
         self.jobs.now.position().min(self.universe.now.position())
@@ -261,14 +281,14 @@ impl Databases for SimDatabases {
 
     fn newest_snapshot(&self) -> Result<Option<Arc<dyn Snapshot>>, StoreError> {
         let state = self.cabinet.state();
-        let newest = state.snapshot.clone().filter(|kept| kept.manifest.mark.position <= state.applied());
-        Ok(newest.map(|kept| kept as Arc<dyn Snapshot>))
+        let newest = state.shelf.iter().find(|kept| kept.manifest.mark.position <= state.applied());
+        Ok(newest.map(|kept| kept.clone() as Arc<dyn Snapshot>))
     }
 
     fn pending_snapshot(&self) -> Result<Option<SnapshotManifest>, StoreError> {
         let state = self.cabinet.state();
-        let newest = state.snapshot.as_ref().map(|kept| kept.manifest.clone());
-        Ok(newest.filter(|manifest| manifest.mark.position > state.applied()))
+        let newest = state.shelf.iter().find(|kept| kept.manifest.mark.position > state.applied());
+        Ok(newest.map(|kept| kept.manifest.clone()))
     }
 
     fn receive(&mut self, manifest: &SnapshotManifest) -> Result<Box<dyn Incoming>, StoreError> {
@@ -290,7 +310,7 @@ impl Databases for SimDatabases {
         if manifest.mark.position <= cabinet.state().applied() {
             return Err(OLD);
         }
-        let kept = cabinet.state().snapshot.clone().filter(|kept| kept.manifest == *manifest);
+        let kept = cabinet.state().find(manifest);
         let fault = cabinet.fault("find the received snapshot of");
         let kept = kept.ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
         let image = cabinet.vault.image(kept.image);
@@ -300,9 +320,9 @@ impl Databases for SimDatabases {
         cabinet.state().jobs = Lazy::durable(image.jobs.clone());
         if cabinet.plant == Some(Plant::TwoStepInstall) {
             // It was moved into place, not copied: it cannot be installed again.
-            cabinet.state().snapshot = None;
+            cabinet.state().shelf.retain(|known| known.manifest != *manifest);
             self.perilous_step("between the two databases")?;
-            cabinet.state().snapshot = Some(kept.clone());
+            cabinet.state().take_in(kept.clone());
         }
         cabinet.state().universe = Lazy::durable(image.universe.clone());
         cabinet.watch.installed(&cabinet.name, &image);
@@ -322,16 +342,7 @@ impl Pinned for Pin {
         databases.cabinet.fail()?;
         let cabinet = &databases.cabinet;
         let kept = Arc::new(cabinet.vault.keep(image, &cabinet.random));
-        let mut state = cabinet.state();
-        // One that is newer may have been received meanwhile.
-        let is_newer = state
-            .snapshot
-            .as_ref()
-            .is_none_or(|known| known.manifest.mark.position <= kept.manifest.mark.position);
-        if is_newer {
-            state.snapshot = Some(kept.clone());
-        }
-        drop(state);
+        cabinet.state().take_in(kept.clone());
         databases.perilous_step("after a snapshot was written")?;
         Ok(kept)
     }
@@ -352,6 +363,9 @@ impl Arriving {
 
 impl Incoming for Arriving {
     fn have(&self) -> u32 {
+        if self.databases.cabinet.state().find(&self.manifest).is_some() {
+            return self.manifest.parts.len() as u32;
+        }
         self.with(|incoming| incoming.have()).unwrap_or(0)
     }
 
@@ -365,17 +379,14 @@ impl Incoming for Arriving {
         self.databases.step("before a received snapshot is complete")?;
         let cabinet = &self.databases.cabinet;
         let mut state = cabinet.state();
+        if state.find(&self.manifest).is_some() {
+            return Ok(());
+        }
         let complete = state.incoming.take_if(|incoming| incoming.manifest == self.manifest);
         let fault = cabinet.fault("complete a snapshot of");
         let kept = complete.and_then(|incoming| incoming.finish(&cabinet.vault));
         let kept = kept.ok_or_else(|| fault(io::ErrorKind::InvalidData.into()))?;
-        let is_newer = state
-            .snapshot
-            .as_ref()
-            .is_none_or(|known| known.manifest.mark.position <= kept.manifest.mark.position);
-        if is_newer {
-            state.snapshot = Some(Arc::new(kept));
-        }
+        state.take_in(Arc::new(kept));
         drop(state);
         self.databases.perilous_step("after a received snapshot was complete")
     }
