@@ -10,7 +10,7 @@ use crate::exit::{CliError, Exit};
 use crate::render::nodes;
 use crate::session::Session;
 use orbit_node::api::client::{Dated, segment};
-use orbit_node::api::types::{GroupView, NodeChanged, NodePatch, NodeView, Part};
+use orbit_node::api::types::{GroupView, NodeChanged, NodePatch, NodeView};
 
 pub(super) fn run(session: &Session, command: NodeCommand) -> anyhow::Result<Exit> {
     match command {
@@ -67,9 +67,10 @@ fn change(session: &Session, node: &str, patch: &NodePatch) -> anyhow::Result<Ex
     let before: NodeView = client.get(&path(node))?;
     let changed: NodeChanged = client.patch(&path(&before.id), patch)?;
     let mut told = changed.told.clone();
-    if before.is_nucleus && changed.node.part != Part::Nucleus {
-        let group: GroupView = client.get("/v1/group")?;
-        let heir = group.voters.into_iter().find(|voter| voter.is_nucleus);
+    if before.is_nucleus {
+        // The change was made: that this cannot be told is no failure of it.
+        let voters = client.get::<GroupView>("/v1/group").map(|group| group.voters).unwrap_or_default();
+        let heir = voters.into_iter().find(|voter| voter.is_nucleus && voter.id != before.id);
         if let Some(heir) = heir {
             told.insert(0, format!("{} handed the Nucleus over to {}", before.name, heir.name));
         }

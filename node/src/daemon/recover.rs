@@ -122,10 +122,11 @@ pub fn survey(data_dir: &Path) -> Result<RecoveryView, DaemonError> {
     let home = DataDir::new(data_dir);
     let membership = home.membership()?;
     let _lock = home.lock()?;
-    let opened = open(&home, &membership)?;
+    let last = {
+        let log = open(&home, &membership)?.log;
+        log.last().or(log.purged())
+    };
     let state = peek(&home, &membership)?;
-    let last = opened.log.last();
-    drop(opened);
     let changed_ms = changed_ms(&home);
     let survivor = |id: NodeId, name: String| {
         let is_this = id == membership.node;

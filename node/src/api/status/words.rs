@@ -72,6 +72,7 @@ pub(super) fn remarks(status: &StatusView) -> Vec<String> {
                 format!("{name} holds the data and does not vote yet: a third node turns fault tolerance on")
             }
             Some(note) => format!("{name} does not vote: {note}"),
+            None if group.voters.len() > 1 => format!("{name} holds the data and can take a voter's place"),
             None => format!("{name} holds the data and does not vote yet"),
         }
     };
