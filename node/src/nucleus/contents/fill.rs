@@ -234,8 +234,9 @@ mod tests {
 
     fn taken(universe: &NucleusUniverse, said: Vec<Part>) -> LoadOutcome {
         let (parts, heard) = mpsc::channel(said.len());
-        said.into_iter()
-            .for_each(|part| parts.try_send(part).unwrap_or_else(|_| unreachable!("there is room")));
+        for part in said {
+            parts.try_send(part).unwrap_or_else(|_| unreachable!("there is room"));
+        }
         drop(parts);
         take_in(universe, heard).expect("takes in")
     }
