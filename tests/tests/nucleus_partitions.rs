@@ -90,7 +90,7 @@ fn packets_that_are_lost_one_way_between_voters() {
     for number in 0..10 {
         let name = format!("one-way-{number}");
         grid.node(other).run(["constellation", "create", &name]).expect(Exit::Done);
-        grid.node(nucleus).run(["constellation", "rm", &name, "-y"]).expect(Exit::Done);
+        grid.node(nucleus).run(["constellation", "rm", &name]).expect(Exit::Done);
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "writes took {:?}", begun.elapsed());
     assert_eq!((grid.nucleus_among(&[nucleus, other]), term(nucleus)), (nucleus, before), "it was disturbed");

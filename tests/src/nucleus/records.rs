@@ -5,13 +5,12 @@ use orbit_core::ids::{NodeId, RequestId};
 use orbit_store::{Mark, NucleusStore};
 use std::path::Path;
 
-/// All that a member has applied.
+/// All that a member has applied. The mark of the universe is not compared: it moves only with contents, and before a
+/// snapshot.
 #[derive(Debug, PartialEq)]
 pub struct Records {
     /// What `jobs.db` has applied, with the membership.
     pub jobs: Mark,
-    /// What the universe has applied.
-    pub universe: Mark,
     /// The grid's records.
     pub grid: Vec<Change>,
     /// Requests that are remembered, with their answers, oldest first.
@@ -42,7 +41,6 @@ pub fn read(data_dir: &Path) -> Records {
     let contents = contents.collect();
     Records {
         jobs: store.jobs_mark().clone(),
-        universe: store.universe_mark().clone(),
         grid: loaded.state.records(),
         requests: loaded.requests,
         metering: loaded.metering,
@@ -62,7 +60,6 @@ impl Records {
         let mark =
             |mark: &Mark| format!("{:?} with {} bytes of membership", mark.position, mark.membership.len());
         compare("jobs.db", self.jobs == other.jobs, mark(&self.jobs), mark(&other.jobs));
-        compare("the universe", self.universe == other.universe, mark(&self.universe), mark(&other.universe));
         let (here, there) = first_difference(&self.grid, &other.grid);
         compare("records", self.grid == other.grid, here, there);
         let (here, there) = first_difference(&self.requests, &other.requests);
@@ -76,7 +73,7 @@ impl Records {
 
     /// Whether both have applied as much.
     pub fn is_level_with(&self, other: &Self) -> bool {
-        self.jobs.position == other.jobs.position && self.universe.position == other.universe.position
+        self.jobs.position == other.jobs.position
     }
 }
 
