@@ -166,6 +166,12 @@ impl Host {
         self.cabinet.calm();
     }
 
+    /// Nobody holds its process any more: network and process hold each other.
+    pub fn let_go(&self, world: &World) {
+        world.network.detach(self.place);
+        self.state().handle = None;
+    }
+
     /// How often its process was started.
     pub fn starts(&self) -> u64 {
         self.state().starts

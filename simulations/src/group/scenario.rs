@@ -152,7 +152,11 @@ async fn play(seed: u64, options: Options) -> Report {
     for panic in panics::done() {
         trace.violation("nothing panics", format_args!("{panic}"));
     }
-    report(seed, &world)
+    let report = report(seed, &world);
+    for host in &world.hosts {
+        host.let_go(&world);
+    }
+    report
 }
 
 /// Waits, not for long, until there are as many voters as are wanted.
