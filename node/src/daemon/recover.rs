@@ -292,7 +292,10 @@ fn go_on_alone(home: &DataDir, membership: &Membership, grid_name: &str) -> Resu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(DaemonError::Runtime)?;
     let before = state.header().map_or(0, |header| header.epoch).max(membership.fence.epoch);
-    let (epoch, index) = runtime.block_on(begin_epoch(opened, membership.node, before))?;
+    let begun = runtime.block_on(begin_epoch(opened, membership.node, before));
+    // With it goes whatever still has a hand on the databases.
+    drop(runtime);
+    let (epoch, index) = begun?;
     files::keep_epoch(&scratch, epoch)?;
     let aside = take_place(home, &scratch)?;
     let gone = state.nodes().filter(|record| record.id != membership.node && record.role.may_lead());
