@@ -239,8 +239,8 @@ impl Group {
 
     /// How far this member is, and, if it leads, the others.
     pub fn progress(&self) -> Progress {
-        let data = self.shared.raft.data_metrics();
-        let data = data.borrow();
+        // Copied, and let go at once: a second look while this one is held may wait for a writer that waits for this one.
+        let data = self.shared.raft.data_metrics().borrow().clone();
         let matched = data.replication.iter().flatten();
         Progress {
             last: data.last_log.as_ref().map(position),
