@@ -106,7 +106,14 @@ pub(super) async fn of_member(node: &Node, seat: &Seat) -> StatusView {
     group.has_quorum = has_quorum(node, seat);
     let total = eyes.with(|state| state.nodes().count()) as u32;
     let epoch = eyes.with(|state| state.header().map_or(0, |header| header.epoch));
-    let problems = words::no_quorum(&group);
+    let mut problems = words::no_quorum(&group);
+    // It may be this node that is at fault: a clock that is off makes everybody else look silent.
+    let own_trouble = match &*node.link.borrow() {
+        LinkState::Searching(reason) => Some(reason.clone()),
+        LinkState::Refused(refusal) => Some(refusal.to_string()),
+        LinkState::Own | LinkState::Connected(_) => None,
+    };
+    problems.splice(0..0, own_trouble.map(|reason| words::own_trouble(&node.standing().name, &reason)));
     StatusView {
         epoch,
         term: eyes.standing.term,

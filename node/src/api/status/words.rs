@@ -93,6 +93,14 @@ pub(super) fn deaf_voter(name: &str) -> Problem {
     )
 }
 
+/// Why a node itself believes to reach no Nucleus.
+pub(super) fn own_trouble(name: &str, reason: &str) -> Problem {
+    problem(
+        format!("{name} reaches no Nucleus: {reason}"),
+        format!("look at {name} itself first: `orbit doctor` there"),
+    )
+}
+
 /// What a member of the group tells that hears of no Nucleus.
 pub(super) fn no_quorum(group: &GroupView) -> Vec<Problem> {
     let silent: Vec<&VoterView> = group.voters.iter().filter(|voter| voter.is_heard == Some(false)).collect();
