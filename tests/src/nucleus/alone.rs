@@ -1,8 +1,8 @@
 //! The group alone, without daemons: three members in one process, their logs and databases on a real disk.
 
 use orbit_consensus::{Group, GroupConfig, Office, Transport, Unreachable, seed};
-use orbit_core::grid::Command;
-use orbit_core::ids::NodeId;
+use orbit_core::grid::{Change, Command, GridHeader};
+use orbit_core::ids::{GridId, NodeId};
 use orbit_store::{DirectoryDisk, Mark, NucleusStore, RaftLog};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,12 +75,15 @@ async fn start(place: &Path, id: NodeId, founder: NodeId, members: &Members) {
     std::fs::create_dir_all(&raft).expect("makes a directory");
     let disk = DirectoryDisk::open(&raft).expect("opens the log's directory");
     let log = RaftLog::open(Arc::new(disk)).expect("opens the log");
-    let is_founder = id == founder;
-    let mark = if is_founder { seed::sole_voter(id, seed::FOUNDED) } else { Mark::default() };
-    if is_founder {
+    let header =
+        GridHeader { id: GridId::from_bytes([7; 16]), name: "alone".to_owned(), epoch: 1, created_ms: 0 };
+    let (records, mark) = if id == founder {
         seed::log(&log, id, seed::FOUNDED).expect("begins the log");
-    }
-    let store = NucleusStore::seed(&directory, &[], &[], &mark).expect("makes databases");
+        (vec![Change::Header(header)], seed::sole_voter(id, seed::FOUNDED))
+    } else {
+        (Vec::new(), Mark::default())
+    };
+    let store = NucleusStore::seed(&directory, &records, &[], &mark).expect("makes databases");
     let transport = Loopback { own: id, members: Arc::clone(members) };
     let config = GroupConfig::new(id, u64::from(id.as_bytes()[0]));
     let group = Group::start(config, log, Box::new(store), Arc::new(transport)).await.expect("starts");

@@ -2,6 +2,8 @@
 //! without trying again, and notes how long nothing was acknowledged.
 
 use crate::grid::conversation::{Conversation, Request};
+use orbit_core::ids::RequestId;
+use orbit_mesh::key::random;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,10 +53,11 @@ impl Gaps {
         let (stop, counter) = (Arc::clone(&is_over), Arc::clone(&count));
         let thread = spawn(move || {
             let mut noted = Noted::default();
+            let name = format!("gap-{}", RequestId::from_bytes(random()));
             let mut conversation = None;
             let mut is_there = false;
             while !stop.load(Ordering::Relaxed) {
-                let request = if is_there { Request::remove("gap") } else { Request::create("gap") };
+                let request = if is_there { Request::remove(&name) } else { Request::create(&name) };
                 let open = match conversation.take() {
                     Some(open) => Ok(open),
                     None => Conversation::open(&data_dir),
