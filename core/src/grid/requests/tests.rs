@@ -22,10 +22,11 @@ fn the_oldest_are_forgotten() {
     for number in 0..REQUESTS_MAX as u32 {
         assert_eq!(recent.insert(u64::from(number / 2), request(number), Ok(vec![gone(1)])), []);
     }
-    assert_eq!(recent.insert(1000, request(9_999), Err(Refusal::NotFounded)), [request(0)]);
+    let (newest, at) = (request(u32::MAX), REQUESTS_MAX as u64);
+    assert_eq!(recent.insert(at, newest, Err(Refusal::NotFounded)), [request(0)]);
     assert_eq!(recent.get(&request(0)), None);
-    assert_eq!(recent.get(&request(9_999)), Some(&Err(Refusal::NotFounded)));
-    assert_eq!(recent.insert(1001, request(5), Ok(Vec::new())), [], "it is known");
+    assert_eq!(recent.get(&newest), Some(&Err(Refusal::NotFounded)));
+    assert_eq!(recent.insert(at + 1, request(5), Ok(Vec::new())), [], "it is known");
     assert_eq!(recent.get(&request(5)), Some(&Ok(vec![gone(1)])), "and keeps its first answer");
     assert_eq!(recent.len(), REQUESTS_MAX);
 }
