@@ -110,7 +110,12 @@ fn a_pulled_cable_is_seen_and_so_is_its_mending() {
     let took = grid.wait_for_state("nas2", "ready");
     say(&format!("ready {} ms after the cable was put back", took.as_millis()));
     grid.node(0).run(["scan", &grid.node(1).endpoint("")]).expect(Exit::Done);
-    assert!(grid.node(0).json(["status"])["is_healthy"] == true);
+    // What it missed of the Nucleus's records is sent now.
+    let mended = Instant::now();
+    while grid.node(0).json(["status"])["is_healthy"] != true {
+        let status = grid.node(0).run(["status"]);
+        assert!(mended.elapsed() < Duration::from_secs(20), "{status}");
+    }
 }
 
 #[test]
@@ -137,7 +142,8 @@ fn a_removed_node_is_refused_at_once_and_for_good() {
     // No command of it passes from now on.
     let refused = removed.run(["token", "create"]);
     assert!(matches!(refused.code(), Some(5 | 6)), "{refused}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "waited for {:?}", begun.elapsed());
+    // It may have waited for a Nucleus to be elected.
+    assert!(begun.elapsed() < Duration::from_secs(15), "waited for {:?}", begun.elapsed());
     // It says so, and ends, so that nothing starts it anew; trying anyway changes nothing.
     for attempt in ["at once", "started anew"] {
         let status = removed.wait_for_end();
