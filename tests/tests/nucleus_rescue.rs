@@ -77,7 +77,6 @@ fn a_backup_begins_the_grid_anew_on_another_machine() {
     say(run.stdout.trim());
     fresh.restart();
     fresh.wait_until_ready();
-    new.nucleus_among(&[0]);
     assert_eq!(names(&fresh.json_list(["node", "ls"])), ["fresh", "nas1", "nas2"]);
     let constellations = fresh.json_list(["constellation", "ls"]);
     assert_eq!(constellations.len(), 1, "{constellations:#?}");
