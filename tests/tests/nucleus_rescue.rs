@@ -88,8 +88,8 @@ fn a_backup_begins_the_grid_anew_on_another_machine() {
     new.node(1).wait_until_ready();
     // A member of before finds it, and follows the newer epoch; its records of the old one are put aside.
     let epoch = fresh.status().expect("is the Nucleus")["epoch"].as_u64();
-    let mut said = fs::read_to_string(grid.node(1).data_dir().join("star.toml")).expect("reads");
-    said = said.replace("[mesh]\n", &format!("[mesh]\nvia = [\"{}\"]\n", fresh.address()));
+    let said = fs::read_to_string(grid.node(1).data_dir().join("star.toml")).expect("reads");
+    let said = said.replace(founder.address(), fresh.address());
     fs::write(grid.node(1).data_dir().join("star.toml"), said).expect("writes");
     grid.node(1).restart();
     new.wait_until("the member of before is ready", |nodes| {
