@@ -89,7 +89,7 @@ fn a_backup_begins_the_grid_anew_on_another_machine() {
     // A member of before finds it, and follows the newer epoch; its records of the old one are put aside.
     let epoch = fresh.status().expect("is the Nucleus")["epoch"].as_u64();
     let said = fs::read_to_string(grid.node(1).data_dir().join("star.toml")).expect("reads");
-    let said = said.replace(founder.address(), fresh.address());
+    let said = said.replace(&founder.address(), &fresh.address());
     fs::write(grid.node(1).data_dir().join("star.toml"), said).expect("writes");
     grid.node(1).restart();
     new.wait_until("the member of before is ready", |nodes| {
