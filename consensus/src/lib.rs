@@ -10,7 +10,7 @@
 //! Only this crate knows openraft; others see a [`Group`] and three ports: [`Transport`] (how members reach each other),
 //! [`Databases`] (what is applied) and [`orbit_store::LogDisk`] (where the log lies). It never sees libp2p.
 //!
-//! Reading order: [`group`] (the handle), `machine` (what applying is), `log`, [`pace`](crate::standing) and `election`
+//! Reading order: [`group`] (the handle), `machine` (what applying is), `log`, `pace` and `election`
 //! (who leads, and what a leader may rely on), `network` and `answer` (what members say), [`steward`] (who should vote),
 //! [`fitness`] (whose disk is quick enough).
 //!
