@@ -18,6 +18,8 @@ pub enum Protocol {
     System,
     /// HTTP/1.1 to the Nucleus, `/orbit/api/1`.
     Api,
+    /// To agree on a direct link, `/orbit/link/1`.
+    Link,
     /// Between members of the nucleus group, `/orbit/raft/1`. Any member may open one; whether the other is of the group
     /// is for the daemon to say.
     Raft,
@@ -25,7 +27,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pulse, Self::System, Self::Api, Self::Raft];
+    pub const ALL: [Self; 5] = [Self::Pulse, Self::System, Self::Api, Self::Link, Self::Raft];
 
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Protocol {
             Self::Pulse => "/orbit/pulse/1",
             Self::System => "/orbit/system/1",
             Self::Api => "/orbit/api/1",
+            Self::Link => "/orbit/link/1",
             Self::Raft => "/orbit/raft/1",
         }
     }
