@@ -44,7 +44,10 @@ fn main() -> Result<(), Failure> {
         for (number, (cipher, connections)) in WAYS.into_iter().enumerate() {
             let (seconds, processor) = receiver.time(number, cipher, connections, bytes / connections)?;
             let what = cipher.map_or_else(|| "tcp".to_owned(), |cipher| format!("link {cipher}"));
-            writeln!(std::io::stdout(), "{what}, {connections}: {bytes} B in {seconds:.3} s, {processor:.3} s of processor")?;
+            writeln!(
+                std::io::stdout(),
+                "{what}, {connections}: {bytes} B in {seconds:.3} s, {processor:.3} s of processor"
+            )?;
         }
     }
     Ok(())

@@ -91,9 +91,8 @@ pub(crate) async fn keep(node: Arc<Node>) {
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
             let membership = node.membership();
-            let over = lock(&node.links.leases).tidy(Instant::now(), membership.fence.epoch, |serial| {
-                membership.revoked.contains(serial)
-            });
+            let over = lock(&node.links.leases)
+                .tidy(Instant::now(), membership.fence.epoch, |serial| membership.revoked.contains(serial));
             over.break_off();
         }
     };

@@ -62,17 +62,17 @@ pub(super) fn link_of(call: &[u8; CALL_BYTES]) -> Option<LinkId> {
 }
 
 /// The listener's side: judges a call, and gives the keys and what is to be answered.
-pub(super) fn answer(
-    terms: &Terms,
-    call: &[u8; CALL_BYTES],
-) -> Result<(Keys, [u8; ANSWER_BYTES]), Unproven> {
+pub(super) fn answer(terms: &Terms, call: &[u8; CALL_BYTES]) -> Result<(Keys, [u8; ANSWER_BYTES]), Unproven> {
     let mut state = builder(terms).build_responder().expect("the pattern and its key are right");
     state.read_message(&call[MAGIC.len() + LinkId::LEN..], &mut []).map_err(|_| Unproven)?;
     let mut answer = [0; ANSWER_BYTES];
     let len = state.write_message(&[], &mut answer);
     assert_eq!(len.ok(), Some(NOISE_BYTES), "the second message of NNpsk0 is a key and a tag");
     let (theirs, mine) = split(&mut state);
-    Ok((Keys { sealer: Sealer::new(terms.cipher, &mine), opener: Opener::new(terms.cipher, &theirs) }, answer))
+    Ok((
+        Keys { sealer: Sealer::new(terms.cipher, &mine), opener: Opener::new(terms.cipher, &theirs) },
+        answer,
+    ))
 }
 
 /// The keys: of what the dialler says, and of what the listener says.

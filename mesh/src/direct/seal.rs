@@ -18,7 +18,8 @@ pub(super) struct Sealer(Key);
 pub(super) struct Opener(Key);
 
 struct Key {
-    key: LessSafeKey,
+    /// Half a kilobyte: a stream is moved about.
+    bound: Box<LessSafeKey>,
     cipher: Cipher,
     /// Messages so far.
     count: u64,
@@ -32,7 +33,7 @@ impl Sealer {
     /// Encrypts `message` where it lies, and gives its tag.
     pub fn seal(&mut self, message: &mut [u8]) -> Result<[u8; TAG_BYTES], LinkFault> {
         let nonce = self.0.next_nonce()?;
-        let tag = self.0.key.seal_in_place_separate_tag(nonce, Aad::empty(), message);
+        let tag = self.0.bound.seal_in_place_separate_tag(nonce, Aad::empty(), message);
         let tag = tag.expect("a message is far shorter than a cipher's longest");
         Ok(tag.as_ref().try_into().expect("a tag has 16 bytes"))
     }
@@ -46,14 +47,14 @@ impl Opener {
     /// Decrypts what `sealed`, a message and its tag, holds, where it lies; gives its length.
     pub fn open(&mut self, sealed: &mut [u8]) -> Result<usize, LinkFault> {
         let nonce = self.0.next_nonce()?;
-        let opened = self.0.key.open_in_place(nonce, Aad::empty(), sealed);
+        let opened = self.0.bound.open_in_place(nonce, Aad::empty(), sealed);
         opened.map(|message| message.len()).map_err(|_| LinkFault::Changed)
     }
 }
 
 impl Key {
     fn new(cipher: Cipher, key: &Zeroizing<[u8; KEY_BYTES]>) -> Self {
-        Self { key: bound(cipher, key), cipher, count: 0 }
+        Self { bound: bound(cipher, key), cipher, count: 0 }
     }
 
     /// The nonce of the next message; a new key when it is time for one.
@@ -74,18 +75,19 @@ impl Key {
     fn rekey(&mut self) {
         let mut next = Zeroizing::new([0; KEY_BYTES]);
         let nonce = nonce(self.cipher, u64::MAX);
-        let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut next[..]);
+        let sealed = self.bound.seal_in_place_separate_tag(nonce, Aad::empty(), &mut next[..]);
         let _tag = sealed.expect("32 bytes are not too long for a cipher");
-        self.key = bound(self.cipher, &next);
+        self.bound = bound(self.cipher, &next);
     }
 }
 
-fn bound(cipher: Cipher, key: &Zeroizing<[u8; KEY_BYTES]>) -> LessSafeKey {
+fn bound(cipher: Cipher, key: &Zeroizing<[u8; KEY_BYTES]>) -> Box<LessSafeKey> {
     let algorithm = match cipher {
         Cipher::AesGcm => &AES_256_GCM,
         Cipher::ChaChaPoly => &CHACHA20_POLY1305,
     };
-    LessSafeKey::new(UnboundKey::new(algorithm, &key[..]).expect("both ciphers have keys of 32 bytes"))
+    let key = UnboundKey::new(algorithm, &key[..]).expect("both ciphers have keys of 32 bytes");
+    Box::new(LessSafeKey::new(key))
 }
 
 /// Four zero bytes, then the counter: big endian for AES-GCM, little endian for ChaChaPoly.

@@ -280,7 +280,10 @@ fn a_link_that_is_expected_is_opened_once_over_each_family() {
         let again = runtime.block_on(dial(&[address], &terms)).expect_err("it is good for one");
         assert_eq!(again.0.len(), 1);
     }
-    assert_eq!(listener.counters(), DirectCounters { established: 2, unknown: 2, ..DirectCounters::default() });
+    assert_eq!(
+        listener.counters(),
+        DirectCounters { established: 2, unknown: 2, ..DirectCounters::default() }
+    );
 }
 
 #[test]

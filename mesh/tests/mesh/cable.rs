@@ -20,7 +20,8 @@ fn a_cable_that_is_pulled_is_noticed_in_time_and_slowness_is_not_taken_for_it() 
     if std::env::var_os(INSIDE).is_some() {
         return pull_cables();
     }
-    let has = |program| Command::new(program).arg("--version").output().is_ok_and(|said| said.status.success());
+    let has =
+        |program| Command::new(program).arg("--version").output().is_ok_and(|said| said.status.success());
     if !rustix::process::geteuid().is_root() || !has("unshare") || !has("iptables") {
         say("SKIPPED: pulling a cable needs root, unshare and iptables");
         return;
@@ -50,8 +51,11 @@ fn run(words: &str) {
 fn link(runtime: &Runtime) -> (DirectStream, DirectStream, u16) {
     let any = "127.0.0.1:0".parse().expect("an address");
     let listener = DirectListener::bind(&[any], DirectLimits::default()).expect("listens");
-    let terms =
-        Terms { link: LinkId::from_bytes([1; 16]), secret: Zeroizing::new([2; 32]), cipher: Cipher::ChaChaPoly };
+    let terms = Terms {
+        link: LinkId::from_bytes([1; 16]),
+        secret: Zeroizing::new([2; 32]),
+        cipher: Cipher::ChaChaPoly,
+    };
     let mut expected = listener.expect(terms.clone()).expect("there is room");
     let served = listener.clone();
     runtime.spawn(async move { served.serve().await });
@@ -92,7 +96,7 @@ fn pull_cables() {
     });
     let bulk = (
         bulk,
-        waiting(move || bulk_near.write_all(&[1; 100_000])),
+        waiting(move || bulk_near.write_all(&[1; 10_000])),
         waiting(move || {
             let len = bulk_far.fill_buf()?.len();
             bulk_far.consume(len);
@@ -119,7 +123,10 @@ fn pull_cables() {
         let after = known.duration_since(pulled);
         say(&format!("whoever {what} knows after {:.1} s", after.as_secs_f64()));
         assert!(after < KNOWN_AFTER, "{what}: {after:?}");
-        assert!(fault == Some(LinkFault::Silent) && kind == io::ErrorKind::TimedOut, "{what}: {fault:?} {kind:?}");
+        assert!(
+            fault == Some(LinkFault::Silent) && kind == io::ErrorKind::TimedOut,
+            "{what}: {fault:?} {kind:?}"
+        );
     }
     let patience = (SILENCE_MAX * 3 / 2).saturating_sub(pulled.elapsed());
     thread::sleep(patience);

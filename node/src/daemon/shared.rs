@@ -110,6 +110,7 @@ pub(crate) struct NoWay {
 }
 
 impl Node {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of a node, and it is called once")]
     pub(crate) fn new(
         home: DataDir,
         config: Config,

@@ -70,8 +70,7 @@ pub(super) async fn agree(
         LinkAnswer::Refused(refusal) => return Err(LinkError::Refused(refusal)),
         _ => return Err(LinkError::Unexpected),
     };
-    let terms =
-        Terms { link: offer.link, secret: Zeroizing::new(offer.secret), cipher: offer.cipher.into() };
+    let terms = Terms { link: offer.link, secret: Zeroizing::new(offer.secret), cipher: offer.cipher.into() };
     let lease = offer.lease;
     let (stream, route) = open(node, talk, &terms, &offer, hint).await?;
     Ok(Agreed { lease, stream, route })
@@ -162,10 +161,14 @@ pub(super) async fn release(node: &Node, place: &Place, lease: LeaseId) {
 async fn reach(node: &Node, place: &Place) -> Result<Talk, LinkError> {
     let not_reached = match meet(node, place).await {
         Ok(met_at) => {
-            let stream = node.mesh.open(place.peer, Protocol::Link).await.map_err(LinkError::Ask)?;
+            let stream = node
+                .mesh
+                .open(place.peer, Protocol::Link)
+                .await
+                .map_err(|error| LinkError::Ask(Box::new(error)))?;
             return Ok(Talk { stream, met_at: Some(met_at), is_through: false });
         }
-        Err(error) => error,
+        Err(error) => Box::new(error),
     };
     let Ok(Way::Peer(nucleus)) = node.way_to_nucleus(Instant::now() + MESH_PATIENCE).await else {
         return Err(LinkError::Unreachable(not_reached));

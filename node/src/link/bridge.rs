@@ -16,7 +16,12 @@ const OPENING_BYTES_MAX: usize = 64 << 10;
 const PIPE_BYTES: usize = 256 << 10;
 
 /// Serves one session to its end. It may open `root` alone. Blocks.
-pub(super) fn serve(star: &StarService, stream: DirectStream, root: &[u8], runtime: &Handle) -> io::Result<()> {
+pub(super) fn serve(
+    star: &StarService,
+    stream: DirectStream,
+    root: &[u8],
+    runtime: &Handle,
+) -> io::Result<()> {
     let (mut reader, mut writer) = stream.split();
     let mut head = [0; FRAME_HEAD_LEN];
     reader.read_exact(&mut head)?;

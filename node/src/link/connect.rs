@@ -7,8 +7,8 @@ use crate::daemon::shared::lock;
 use crate::remote::{Duplex, StarLink};
 use orbit_core::grid::{Refusal, Ticket, TicketFault};
 use orbit_core::ids::{LeaseId, NodeId};
-use orbit_core::wire::link::{LinkCall, LinkRoute, SignedTicket};
 use orbit_core::wire::decode;
+use orbit_core::wire::link::{LinkCall, LinkRoute, SignedTicket};
 use orbit_mesh::Cipher;
 use orbit_mesh::direct::{Breaker, DirectStream, Traffic};
 use std::fmt;
@@ -63,7 +63,11 @@ struct Way {
 
 /// Asks for a ticket, presents it to the source, and opens a first connection. Blocks, some 30 s at most after the ticket came; not
 /// for threads of the runtime.
-pub(crate) fn connect(node: &Arc<Node>, source: NodeId, tickets: Tickets) -> Result<Arc<DirectLink>, LinkError> {
+pub(crate) fn connect(
+    node: &Arc<Node>,
+    source: NodeId,
+    tickets: Tickets,
+) -> Result<Arc<DirectLink>, LinkError> {
     let link = DirectLink {
         node: Arc::clone(node),
         source,
@@ -74,7 +78,21 @@ pub(crate) fn connect(node: &Arc<Node>, source: NodeId, tickets: Tickets) -> Res
     };
     let first = link.establish()?;
     lock(&link.state).first = Some(first);
-    Ok(Arc::new(link))
+    let link = Arc::new(link);
+    end_with_node(&link);
+    Ok(link)
+}
+
+/// When the node stops, whoever waits for the source must not.
+fn end_with_node(link: &Arc<DirectLink>) {
+    let (cancelled, watched) = (link.cancelled.clone(), Arc::downgrade(link));
+    let ending = async move {
+        cancelled.cancelled().await;
+        if let Some(link) = watched.upgrade() {
+            link.break_off();
+        }
+    };
+    link.node.tasks.spawn_on(ending, &link.node.links.runtime);
 }
 
 impl DirectLink {
@@ -144,7 +162,9 @@ impl DirectLink {
         let Agreed { lease, mut stream, route } = agreed?;
         stream.count_in(&self.traffic);
         let told = match route {
-            LinkRoute::Dialled | LinkRoute::Reversed => format!("{route}, {}, {}", stream.end(), stream.cipher()),
+            LinkRoute::Dialled | LinkRoute::Reversed => {
+                format!("{route}, {}, {}", stream.end(), stream.cipher())
+            }
             LinkRoute::Mesh | LinkRoute::Relayed => format!("{route}, {}", stream.cipher()),
         };
         let mut state = lock(&self.state);
@@ -174,6 +194,7 @@ impl StarLink for DirectLink {
 
 impl Drop for DirectLink {
     fn drop(&mut self) {
+        self.cancelled.cancel();
         let Some(lease) = lock(&self.state).lease.take() else { return };
         let node = Arc::clone(&self.node);
         let runtime = node.links.runtime.clone();

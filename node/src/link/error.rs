@@ -18,10 +18,10 @@ pub enum LinkError {
     BadTicket,
     /// The source is not reached in the mesh, directly or through the Nucleus.
     #[error("the source cannot be reached")]
-    Unreachable(#[source] ConnectError),
+    Unreachable(#[source] Box<ConnectError>),
     /// The source opens no stream.
     #[error("the source cannot be asked")]
-    Ask(#[source] AskError),
+    Ask(#[source] Box<AskError>),
     /// The source refuses, or whoever leads to it.
     #[error(transparent)]
     Refused(Refusal),
@@ -52,7 +52,9 @@ impl LinkError {
             Self::Cancelled => true,
             Self::Refused(Refusal::Ticket { reason, .. }) => !reason.is_passing(),
             Self::Refused(Refusal::OldTerm { .. } | Refusal::NotNucleus { .. }) => false,
-            Self::Refused(refusal) => !matches!(refusal.kind(), RefusalKind::Unreachable | RefusalKind::Failed),
+            Self::Refused(refusal) => {
+                !matches!(refusal.kind(), RefusalKind::Unreachable | RefusalKind::Failed)
+            }
             _ => false,
         }
     }
@@ -61,9 +63,12 @@ impl LinkError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => refusal.hint(),
-            Self::Unreachable(_) => Some("is `orbit node run` running there? `orbit node ls` tells".to_owned()),
+            Self::Unreachable(_) => {
+                Some("is `orbit node run` running there? `orbit node ls` tells".to_owned())
+            }
             Self::NoWay { .. } => Some(
-                "open the port for links on one of the two: `link_port` under [mesh] in its star.toml".to_owned(),
+                "open the port for links on one of the two: `link_port` under [mesh] in its star.toml"
+                    .to_owned(),
             ),
             _ => None,
         }

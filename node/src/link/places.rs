@@ -23,7 +23,8 @@ pub(super) fn to_be_told(listening: &[SocketAddr], own: &[Multiaddr]) -> Vec<Soc
     let mut all: Vec<SocketAddr> = Vec::new();
     for listener in listening {
         let same_family = own.iter().filter(|ip| ip.is_ipv4() == listener.is_ipv4());
-        let ips = if listener.ip().is_unspecified() { same_family.copied().collect() } else { vec![listener.ip()] };
+        let ips =
+            if listener.ip().is_unspecified() { same_family.copied().collect() } else { vec![listener.ip()] };
         for address in ips.into_iter().map(|ip| SocketAddr::new(ip, listener.port())) {
             if !all.contains(&address) {
                 all.push(address);
@@ -75,7 +76,8 @@ mod tests {
 
     #[test]
     fn links_are_listened_for_where_the_mesh_listens() {
-        let listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001", "/ip4/0.0.0.0/tcp/4002"].map(str::to_owned);
+        let listen =
+            ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001", "/ip4/0.0.0.0/tcp/4002"].map(str::to_owned);
         assert_eq!(to_listen_on(&listen, 0), sockets(&["0.0.0.0:0", "[::]:0"]));
         assert_eq!(to_listen_on(&listen, 4100), sockets(&["0.0.0.0:4100", "[::]:4100"]));
     }

@@ -102,8 +102,7 @@ async fn present(
     let serial = serial_of(node, asker, certificate)?;
     let ticket = ticket::admit(node, asker, signed).await?;
     let (id, root) = (LeaseId::from_bytes(random()), ticket.root.clone());
-    let lease =
-        Lease { job: ticket.job, destination: asker, serial, root: ticket.root, fence: ticket.fence };
+    let lease = Lease { job: ticket.job, destination: asker, serial, root: ticket.root, fence: ticket.fence };
     let begun = lock(&node.links.leases).begin(id, lease, Instant::now());
     begun.map_err(|Crowded| busy(node))?;
     Ok((id, root))
@@ -134,11 +133,8 @@ fn offer(
 ) -> Result<(LinkOffer, Offered), Refusal> {
     let place = Arc::clone(&node.links.served).try_acquire_owned().map_err(|_| busy(node))?;
     let cipher = theirs.with(Cipher::for_this_processor().into());
-    let terms = Terms {
-        link: LinkId::from_bytes(random()),
-        secret: Zeroizing::new(random()),
-        cipher: cipher.into(),
-    };
+    let terms =
+        Terms { link: LinkId::from_bytes(random()), secret: Zeroizing::new(random()), cipher: cipher.into() };
     let expected = node.links.listener.expect(terms.clone()).map_err(|_| busy(node))?;
     let told = places::to_be_told(node.links.listener.addresses(), &node.mesh.listen_addresses());
     let offer = LinkOffer {
@@ -153,7 +149,7 @@ fn offer(
 
 /// What came of an offer first.
 enum Next {
-    Arrived(Option<DirectStream>),
+    Arrived(Option<Box<DirectStream>>),
     Heard(Result<LinkCall, TalkError>),
 }
 
@@ -161,13 +157,13 @@ enum Next {
 async fn open(node: &Arc<Node>, mut offered: Offered, mut stream: MeshStream) -> Result<(), TalkError> {
     loop {
         let next = tokio::select! {
-            arrived = offered.expected.arrive() => Next::Arrived(arrived),
+            arrived = offered.expected.arrive() => Next::Arrived(arrived.map(Box::new)),
             // A frame that is lost when the connection arrives is not needed any more.
             heard = read_frame(&mut stream) => Next::Heard(heard),
         };
         match next {
             Next::Arrived(Some(arrived)) => {
-                begin(node, offered.lease, offered.root, offered.place, arrived);
+                begin(node, offered.lease, offered.root, offered.place, *arrived);
                 return Ok(());
             }
             Next::Arrived(None) => return Err(TalkError::Silent),
@@ -212,13 +208,7 @@ fn address_of(node: &Node, stream: &MeshStream) -> Option<orbit_mesh::Multiaddr>
 }
 
 /// Has the star serve a connection, on threads that end with it.
-fn begin(
-    node: &Arc<Node>,
-    lease: LeaseId,
-    root: Vec<u8>,
-    place: OwnedSemaphorePermit,
-    stream: DirectStream,
-) {
+fn begin(node: &Arc<Node>, lease: LeaseId, root: Vec<u8>, place: OwnedSemaphorePermit, stream: DirectStream) {
     let breaker = stream.breaker();
     if !lock(&node.links.leases).connected(lease, breaker, Instant::now()) {
         // The lease has ended meanwhile; so does the connection.
@@ -236,12 +226,7 @@ fn begin(
 }
 
 /// As the Nucleus: leads a stream on to a node that the asker does not reach.
-async fn pass_on(
-    node: &Arc<Node>,
-    from: &Member,
-    to: NodeId,
-    stream: MeshStream,
-) -> Result<(), TalkError> {
+async fn pass_on(node: &Arc<Node>, from: &Member, to: NodeId, stream: MeshStream) -> Result<(), TalkError> {
     match way_on(node, from, to).await {
         Ok(onward) => {
             tokio::select! {

@@ -47,7 +47,8 @@ struct Member {
 
 fn certified(grid: GridId, authority: &Authority, role: Role) -> Member {
     let key = NodeKey::generate();
-    let request = SigningRequest::parse(&SigningRequest::create(&key).expect("a request")).expect("it is one");
+    let request =
+        SigningRequest::parse(&SigningRequest::create(&key).expect("a request")).expect("it is one");
     let (node, serial, now) = (NodeId::from_bytes(random()), random_serial(), now_ms());
     let (not_before_ms, not_after_ms) = (now - BACKDATE_MS, now + MEMBER_LIFETIME_MS);
     let grant = Grant { node, grid, role, serial, not_before_ms, not_after_ms };
@@ -146,6 +147,9 @@ impl Star {
     }
 }
 
+/// Whether a fault is the one that is meant.
+type IsIt = fn(&TicketFault) -> bool;
+
 /// A ticket for `destination` to read the files of `source`.
 fn ticket_for(grid: &Grid, source: &Star, destination: &Star) -> Ticket {
     let now_ms = now_ms();
@@ -187,7 +191,11 @@ async fn connected(
 }
 
 /// With good tickets.
-async fn well_connected(grid: &Grid, source: &Star, destination: &Star) -> (Arc<DirectLink>, Arc<AtomicUsize>) {
+async fn well_connected(
+    grid: &Grid,
+    source: &Star,
+    destination: &Star,
+) -> (Arc<DirectLink>, Arc<AtomicUsize>) {
     let (sample, nucleus) = (ticket_for(grid, source, destination), grid.nucleus.clone());
     let make = move || signed(&nucleus, &Ticket { nonce: random(), ..sample.clone() });
     let (link, count) = connected(source, destination, make).await;
@@ -221,7 +229,8 @@ async fn one_ticket_leads_to_as_many_connections_as_a_job_needs() {
     let (root, held) = (source.root(), Arc::clone(&link));
     spawn_blocking(move || {
         // Held at the same time, so each has a connection of its own.
-        let open = |_| RemoteSystem::open(Arc::clone(&held) as Arc<dyn StarLink>, root.clone()).expect("opens");
+        let open =
+            |_| RemoteSystem::open(Arc::clone(&held) as Arc<dyn StarLink>, root.clone()).expect("opens");
         let systems: Vec<_> = (0..5).map(open).collect();
         for (system, _) in &systems {
             let header = system.read_header(&RelPath::new("file").expect("a path"), 100).expect("reads");
@@ -260,7 +269,11 @@ async fn the_source_dials_if_the_destination_cannot() {
     let (source, destination) = two(&grid, place.path(), Takes::Nothing, Takes::Connections).await;
     let (link, tickets) = well_connected(&grid, &source, &destination).await;
     assert_eq!(link.route(), LinkRoute::Reversed);
-    assert!(link.describe().starts_with("direct, dialled by the source, tcp4 127.0.0.1:"), "{}", link.describe());
+    assert!(
+        link.describe().starts_with("direct, dialled by the source, tcp4 127.0.0.1:"),
+        "{}",
+        link.describe()
+    );
     let (root, held) = (source.root(), Arc::clone(&link));
     let begun = std::time::Instant::now();
     spawn_blocking(move || {
@@ -310,10 +323,12 @@ async fn a_ticket_that_is_not_good_is_refused_with_a_reason() {
     source.node.change_membership(move |membership| membership.revoked.push(revoked)).await.expect("is kept");
     let old = Fence { epoch: 1, term: 4 };
     let hour = 3_600_000;
-    let past = Ticket { issued_ms: good.issued_ms - hour, expires_ms: good.expires_ms - hour, ..good.clone() };
-    let future = Ticket { issued_ms: good.issued_ms + hour, expires_ms: good.expires_ms + hour, ..good.clone() };
+    let past =
+        Ticket { issued_ms: good.issued_ms - hour, expires_ms: good.expires_ms - hour, ..good.clone() };
+    let future =
+        Ticket { issued_ms: good.issued_ms + hour, expires_ms: good.expires_ms + hour, ..good.clone() };
     let elsewhere = NodeId::from_bytes([9; 16]);
-    let cases: Vec<(&str, Vec<u8>, fn(&TicketFault) -> bool)> = vec![
+    let cases: Vec<(&str, Vec<u8>, IsIt)> = vec![
         ("by a star", signed(&star, &good), |fault| *fault == TicketFault::NotNucleus),
         ("by another grid's Nucleus", signed(&foreign.nucleus, &good), |fault| {
             *fault == TicketFault::Signer(CertificateFault::Untrusted)
@@ -322,11 +337,9 @@ async fn a_ticket_that_is_not_good_is_refused_with_a_reason() {
             *fault == TicketFault::Signer(CertificateFault::Revoked)
         }),
         ("changed", forged(&good), |fault| *fault == TicketFault::Forged),
-        (
-            "for another grid",
-            signed(&grid.nucleus, &Ticket { grid: foreign.id, ..good.clone() }),
-            |fault| *fault == TicketFault::OtherGrid,
-        ),
+        ("for another grid", signed(&grid.nucleus, &Ticket { grid: foreign.id, ..good.clone() }), |fault| {
+            *fault == TicketFault::OtherGrid
+        }),
         (
             "for another destination",
             signed(&grid.nucleus, &Ticket { destination: elsewhere, ..good.clone() }),
@@ -336,7 +349,9 @@ async fn a_ticket_that_is_not_good_is_refused_with_a_reason() {
             matches!(fault, TicketFault::OldTerm { .. })
         }),
         ("expired", signed(&grid.nucleus, &past), |fault| matches!(fault, TicketFault::Expired { .. })),
-        ("not yet valid", signed(&grid.nucleus, &future), |fault| matches!(fault, TicketFault::NotYet { .. })),
+        ("not yet valid", signed(&grid.nucleus, &future), |fault| {
+            matches!(fault, TicketFault::NotYet { .. })
+        }),
     ];
     for (name, bytes, is_it) in cases {
         let (link, _) = connected(&source, &destination, move || bytes.clone()).await;
@@ -360,7 +375,10 @@ async fn a_ticket_that_is_not_good_is_refused_with_a_reason() {
     let (link, _) = connected(&source, &destination, move || again.clone()).await;
     let error = link.expect_err("but once");
     assert!(!error.is_final());
-    assert!(matches!(error, LinkError::Refused(Refusal::Ticket { reason: TicketFault::Used, .. })), "{error:?}");
+    assert!(
+        matches!(error, LinkError::Refused(Refusal::Ticket { reason: TicketFault::Used, .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,7 +422,8 @@ async fn a_source_that_has_forgotten_is_shown_another_ticket() {
     let (root, held) = (source.root(), Arc::clone(&link));
     let outcome = spawn_blocking(move || {
         // The first connection was open already, and is cut.
-        let cut = read(&held, root.clone(), "file").map_err(|error| assert!(matches!(error, RemoteError::Link(_)), "{error:?}"));
+        let cut = read(&held, root.clone(), "file")
+            .map_err(|error| assert!(matches!(error, RemoteError::Link(_)), "{error:?}"));
         (cut.is_err(), read(&held, root, "file"))
     });
     let (was_cut, again) = outcome.await.expect("no panic");

@@ -95,10 +95,8 @@ fn refusals() -> impl Strategy<Value = Refusal> {
         (ids, any::<i64>()).prop_map(|(token, ago_ms)| Refusal::TokenExpired { token, ago_ms }),
         faults.prop_map(|reason| Refusal::Certificate { reason }),
         Just(Refusal::OtherGrid),
-        (texts(), any::<i64>()).prop_map(|(node, ago_ms)| Refusal::Ticket {
-            node,
-            reason: TicketFault::Expired { ago_ms }
-        }),
+        (texts(), any::<i64>())
+            .prop_map(|(node, ago_ms)| Refusal::Ticket { node, reason: TicketFault::Expired { ago_ms } }),
         any::<(u32, u32)>().prop_map(|(theirs, ours)| Refusal::OtherEpoch { theirs, ours }),
         (any::<(u32, u32, u32)>(), vec(texts(), 0..3)).prop_map(|((voters, needed, heard), silent)| {
             Refusal::NoQuorum { voters, needed, heard, silent }
