@@ -102,6 +102,10 @@ id!(
     RequestId, 16, "request id"
 );
 id!(
+    /// A job of the grid, drawn when it is submitted.
+    JobId, 16, "job id"
+);
+id!(
     /// A node's Ed25519 public key: what Noise proves of a peer.
     PeerKey, 32, "public key"
 );
