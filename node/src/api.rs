@@ -29,7 +29,7 @@
 //! | `GET /v1/jobs/{job}?after=…&wait_ms=…` | → [`JobView`](job_types::JobView), when it is another than of version `after` |
 //! | `DELETE /v1/jobs/{job}` | → nothing |
 //! | `POST /v1/jobs/{job}/approve`, `…/resume`, `…/cancel`, `…/retry` | → [`JobView`](job_types::JobView) |
-//! | `POST /v1/jobs/{job}/pause`, `…/limit` | [`JobPause`](job_types::JobPause), [`JobLimit`](job_types::JobLimit) → [`JobView`](job_types::JobView) |
+//! | `POST /v1/jobs/{job}/pause`, `…/limit`, `…/schedule` | [`JobPause`](job_types::JobPause), [`JobLimit`](job_types::JobLimit), [`JobTimes`](job_types::JobTimes) → [`JobView`](job_types::JobView) |
 //! | `GET`, `POST /v1/authorities` | → [`AuthorityView`](types::AuthorityView) |
 //!
 //! A change may carry an id ([`REQUEST_HEADER`](request::REQUEST_HEADER)): the same id again is answered as the first time and

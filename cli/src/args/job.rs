@@ -2,7 +2,7 @@
 
 use super::ProgressArgs;
 use super::grid::seconds;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use orbit_core::rate::BandwidthSchedule;
 
 /// `orbit job`.
@@ -28,6 +28,8 @@ pub enum JobCommand {
     Resume(OneJobArgs),
     /// Change how fast a job may go
     Limit(LimitJobArgs),
+    /// Let a job begin anew at certain times
+    Schedule(ScheduleJobArgs),
     /// End a job; what it has put in place stays
     Cancel(OneJobArgs),
     /// Begin an ended job anew; what is in place already is not sent again
@@ -75,4 +77,22 @@ pub struct LimitJobArgs {
     /// Bytes a second (10M, 500k, off), or a timetable such as "08:00,1M 23:00,off"
     #[arg(value_name = "RATE", value_parser = super::options::bandwidth)]
     pub rate: BandwidthSchedule,
+}
+
+/// `orbit job schedule`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("times").args(["cron", "off"]).required(true))]
+pub struct ScheduleJobArgs {
+    /// Which job.
+    #[command(flatten)]
+    pub job: OneJobArgs,
+    /// Minute, hour, day, month and day of the week, as in a crontab, such as "0 3 * * *"
+    #[arg(long, value_name = "TIMES")]
+    pub cron: Option<String>,
+    /// Time zone, such as Europe/Berlin [default: this machine's]
+    #[arg(long, value_name = "ZONE", requires = "cron")]
+    pub zone: Option<String>,
+    /// Not by itself any more
+    #[arg(long)]
+    pub off: bool,
 }

@@ -6,8 +6,9 @@ use crate::exit::{CliError, Exit};
 use crate::interrupt;
 use crate::render::jobs;
 use crate::session::Session;
+use jiff::tz::TimeZone;
 use orbit_node::api::client::Dated;
-use orbit_node::api::job_types::{JobLimit, JobPause, JobView};
+use orbit_node::api::job_types::{JobLimit, JobPause, JobTimes, JobView};
 
 pub(super) fn run(session: &Session, command: JobCommand) -> anyhow::Result<Exit> {
     let client = session.client()?;
@@ -42,6 +43,11 @@ pub(super) fn run(session: &Session, command: JobCommand) -> anyhow::Result<Exit
         JobCommand::Limit(arguments) => {
             let limit = JobLimit { bandwidth: Some(arguments.rate) };
             client.post(&path(&arguments.job.id, "limit"), &limit)?
+        }
+        JobCommand::Schedule(arguments) => {
+            let zone = arguments.zone.or_else(|| TimeZone::system().iana_name().map(str::to_owned));
+            let times = JobTimes { cron: arguments.cron, zone };
+            client.post(&path(&arguments.job.id, "schedule"), &times)?
         }
         JobCommand::Cancel(job) => client.post(&path(&job.id, "cancel"), &())?,
         JobCommand::Retry(job) => client.post(&path(&job.id, "retry"), &())?,

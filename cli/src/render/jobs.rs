@@ -270,7 +270,9 @@ pub fn changed(screen: &Screen, job: &JobView) -> io::Result<()> {
         return Ok(());
     }
     let reason = job.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let line = format!("job {} is {}{}{reason}", short(&job.id), job.state, until(job, now_ms()));
+    let next = job.schedule.as_ref().map(|schedule| format!("; its next time is {}", date(schedule.next_ms)));
+    let next = next.unwrap_or_default();
+    let line = format!("job {} is {}{}{reason}{next}", short(&job.id), job.state, until(job, now_ms()));
     screen.line(&harmless(&line))
 }
 
@@ -334,6 +336,14 @@ fn page_text(job: &JobView, now_ms: i64) -> String {
     page.push("goes on", job.until_ms.map(|until| ahead(until, now_ms)).unwrap_or_default());
     page.push("attempt", job.attempt.to_string());
     page.push("submitted", format!("{} on {}", date(job.created_ms), job.created_on));
+    if let Some(schedule) = &job.schedule {
+        let skipped = match schedule.skipped {
+            0 => String::new(),
+            times => format!(", passed over {}", counted(times.into(), "time", "times")),
+        };
+        let next = date(schedule.next_ms);
+        page.push("begins anew", format!("{} in {}: next {next}{skipped}", schedule.cron, schedule.zone));
+    }
     page.push("options", options(job).join(", "));
     page.push("plan", job.totals.map(|totals| summary::planned(&totals)).unwrap_or_default());
     page.push("way", job.route.clone().unwrap_or_default());

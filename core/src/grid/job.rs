@@ -16,12 +16,14 @@ mod command;
 mod ending;
 mod options;
 mod path;
+mod schedule;
 mod step;
 
 pub use command::{JobAct, JobCommand, JobMode, JobReport, JobWish};
 pub use ending::{Ending, FailureKind, JobFailure, JobFault, JobTrouble, clip};
 pub use options::{JobOptions, JobRule, JobTrash};
 pub use path::JobPath;
+pub use schedule::JobSchedule;
 pub use step::{JobStep, StepKind, StepState};
 
 use crate::ids::{JobId, NodeId};
@@ -52,6 +54,8 @@ pub struct JobRecord {
     pub created_on: NodeId,
     /// What happens once it is planned.
     pub mode: JobMode,
+    /// When it begins anew by itself.
+    pub schedule: Option<JobSchedule>,
     /// Where it stands.
     pub state: JobState,
     /// Since when, milliseconds since 1970.

@@ -1,6 +1,6 @@
 //! The API's objects about jobs.
 
-use orbit_core::grid::job::{JobFailure, JobFault, JobMode, JobOptions, JobPath, StepKind, StepState};
+use orbit_core::grid::job::{JobFailure, JobFault, JobMode, JobOptions, JobPath, JobSchedule, StepKind, StepState};
 use orbit_core::rate::BandwidthSchedule;
 use orbit_core::wire::job::JobProgress;
 use orbit_core::{Summary, Totals};
@@ -71,6 +71,8 @@ pub struct JobView {
     pub created_on: String,
     /// What happens once it is planned.
     pub mode: JobMode,
+    /// When it begins anew by itself.
+    pub schedule: Option<JobSchedule>,
     /// How it is done.
     pub options: JobOptions,
     /// What the plan says.
@@ -135,4 +137,14 @@ pub struct JobPause {
 pub struct JobLimit {
     /// How fast it may go; none: as fast as it can.
     pub bandwidth: Option<BandwidthSchedule>,
+}
+
+/// `POST /v1/jobs/{job}/schedule`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobTimes {
+    /// Minute, hour, day, month and day of the week, as in a crontab; none: it does not begin anew by itself any more.
+    pub cron: Option<String>,
+    /// The time zone that is meant; none: UTC.
+    pub zone: Option<String>,
 }

@@ -1,13 +1,14 @@
 //! What the Nucleus answers about jobs.
 
 use super::error::ApiFailure;
-use super::job_types::{JobEndView, JobLimit, JobPause, JobRequest, JobView, JobWait};
+use super::job_types::{JobEndView, JobLimit, JobPause, JobRequest, JobTimes, JobView, JobWait};
 use super::nucleus::{found, nucleus};
 use super::records::Records;
 use super::request::RequestKey;
 use super::server::{Handled, caller};
 use crate::daemon::Node;
 use crate::nucleus::Nucleus;
+use crate::nucleus::jobs;
 use crate::nucleus::jobs::view::{job_view, job_views};
 use crate::nucleus::views::Eyes;
 use crate::standalone::state::now_ms;
@@ -40,6 +41,7 @@ pub(super) fn router() -> Router<Arc<Node>> {
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .route("/v1/jobs/{job}/retry", post(retry))
         .route("/v1/jobs/{job}/limit", post(limit))
+        .route("/v1/jobs/{job}/schedule", post(schedule))
 }
 
 async fn list(State(node): Shared, records: Records) -> Handled<Json<Vec<JobView>>> {
@@ -156,6 +158,17 @@ async fn limit(
     Json(wish): Json<JobLimit>,
 ) -> Handled<Json<JobView>> {
     act_on(&node, request, &job, JobAct::Limit(wish.bandwidth)).await
+}
+
+async fn schedule(
+    State(node): Shared,
+    Path(job): Path<String>,
+    request: RequestKey,
+    Json(wish): Json<JobTimes>,
+) -> Handled<Json<JobView>> {
+    let zone = wish.zone.unwrap_or_else(|| "UTC".to_owned());
+    let schedule = wish.cron.map(|cron| jobs::schedule(cron, zone)).transpose()?;
+    act_on(&node, request, &job, JobAct::Schedule(schedule)).await
 }
 
 async fn remove(State(node): Shared, Path(job): Path<String>, request: RequestKey) -> Handled<()> {

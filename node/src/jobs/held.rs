@@ -146,7 +146,8 @@ impl Held {
             return false;
         }
         if attempt > state.kept.attempt {
-            state.stale_plans.extend(state.kept.plan.as_ref().map(KeptPlan::id));
+            let stale = state.kept.plan.as_ref().map(KeptPlan::id);
+            state.stale_plans.extend(stale);
             state.kept = Kept::new(attempt, spec.clone());
             (state.report, state.faults, state.fault_count) = (None, Vec::new(), 0);
             state.interrupt();

@@ -97,7 +97,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin>(
             }
             _ = tick.tick() => true,
         };
-        for held in node.jobs.all() {
+        let all = node.jobs.all();
+        told.jobs.retain(|job, _| all.iter().any(|held| held.id == *job));
+        for held in all {
             for note in told.news_of(&held, with_progress) {
                 write_frame(&mut outgoing, &note).await?;
             }

@@ -23,6 +23,9 @@ const PAUSES_S: [u64; 5] = [1, 2, 4, 8, 15];
 /// Likewise when the disk is full, or another run writes there: that takes a person's time.
 const LONG_PAUSE: Duration = Duration::from_secs(20);
 
+/// Pause after something that should not be.
+const ODD_PAUSE: Duration = Duration::from_millis(500);
+
 /// How a task went.
 enum Outcome {
     /// It is done, or something else is wanted.
@@ -60,7 +63,13 @@ fn work(node: &Arc<Node>, held: &Arc<Held>) {
             }
         };
         match outcome {
-            Outcome::Over => setbacks = 0,
+            Outcome::Over => {
+                setbacks = 0;
+                if matches!(assignment.task, Task::Run(_)) {
+                    // If it was not stopped, something is odd, which must not keep a processor busy.
+                    held.wait(&assignment.stop, ODD_PAUSE);
+                }
+            }
             Outcome::Wait { message, pause } => {
                 held.report_waiting(attempt, &message);
                 let short = Duration::from_secs(PAUSES_S[setbacks.min(PAUSES_S.len() - 1)]);
@@ -136,7 +145,7 @@ fn run(node: &Arc<Node>, held: &Arc<Held>, assignment: &Assignment, plan: &KeptP
     let result = run_from(&context, &request, plan.id(), &source, &node.star.jails());
     let report = match &result {
         Ok(report) => *report,
-        Err(RunError::NoSpace { report, .. } | RunError::NotDurable { report, .. }) => **report,
+        Err(RunError::NoSpace { report, .. } | RunError::NotDurable { report, .. }) => *report.as_ref(),
         Err(_) => {
             let bytes_written = context.progress.bytes_done.load(Relaxed);
             RunReport { summary: Summary { bytes_written, ..Summary::default() }, ..RunReport::default() }

@@ -10,6 +10,7 @@
 //! What changes seldom is among the records; figures and the list of faults are in the memory of the [`JobDesk`], and come
 //! again from the stars when another node becomes the Nucleus.
 
+pub(crate) mod cron;
 mod talk;
 pub(crate) mod view;
 
@@ -18,8 +19,10 @@ use crate::daemon::shared::lock;
 use crate::daemon::{DaemonError, Node};
 use crate::standalone::error::chain;
 use crate::standalone::state::now_ms;
-use orbit_core::grid::job::{JobAct, JobCommand, JobFault, Pace};
-use orbit_core::grid::{Change, Command, GridState};
+use cron::Cron;
+use jiff::tz::TimeZone;
+use orbit_core::grid::job::{JobAct, JobCommand, JobFault, JobSchedule, Pace};
+use orbit_core::grid::{Change, Command, GridState, Refusal};
 use orbit_core::ids::{JobId, NodeId, RequestId};
 use orbit_core::wire::job::JobProgress;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -38,8 +41,10 @@ pub(crate) struct JobDesk {
     live: Mutex<HashMap<JobId, Live>>,
     /// Why there is no conversation with a star.
     troubles: Mutex<BTreeMap<NodeId, String>>,
-    /// Counts up whenever something changed.
+    /// Counts up whenever something changed that people see.
     news: watch::Sender<u64>,
+    /// Counts up whenever stars may have to be told something.
+    orders: watch::Sender<u64>,
 }
 
 /// What a star said of a job lately.
@@ -52,18 +57,23 @@ pub(crate) struct Live {
 
 impl Default for JobDesk {
     fn default() -> Self {
-        Self { live: Mutex::default(), troubles: Mutex::default(), news: watch::Sender::new(0) }
+        Self { live: Mutex::default(), troubles: Mutex::default(), news: watch::Sender::new(0), orders: watch::Sender::new(0) }
     }
 }
 
 impl JobDesk {
-    /// Hears whenever something changes.
+    /// Hears whenever something changes that people see.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
 
-    /// Something changed.
-    pub(crate) fn poke(&self) {
+    /// The records changed.
+    fn poke(&self) {
+        self.orders.send_modify(|count| *count += 1);
+        self.show();
+    }
+
+    fn show(&self) {
         self.news.send_modify(|count| *count += 1);
     }
 
@@ -85,7 +95,7 @@ impl JobDesk {
         };
         drop(troubles);
         if before != trouble {
-            self.poke();
+            self.show();
         }
     }
 
@@ -97,7 +107,7 @@ impl JobDesk {
         }
         change(live);
         drop(all);
-        self.poke();
+        self.show();
     }
 
     fn forget_others(&self, known: &BTreeSet<JobId>) {
@@ -122,10 +132,11 @@ impl Nucleus {
 
 /// Keeps a conversation with every star that has jobs, and ends pauses. Until the office ends.
 pub(crate) async fn keep(node: Arc<Node>, nucleus: Arc<Nucleus>) {
-    let mut news = nucleus.jobs.subscribe();
+    let mut orders = nucleus.jobs.orders.subscribe();
     let mut talks: BTreeMap<NodeId, tokio::task::JoinHandle<()>> = BTreeMap::new();
     loop {
         end_pauses(&nucleus).await;
+        begin_due(&nucleus).await;
         talks.retain(|_, talk| !talk.is_finished());
         for star in stars(&nucleus) {
             talks.entry(star).or_insert_with(|| {
@@ -135,7 +146,7 @@ pub(crate) async fn keep(node: Arc<Node>, nucleus: Arc<Nucleus>) {
         nucleus.jobs.forget_others(&nucleus.with(|state| state.jobs().map(|record| record.id).collect()));
         tokio::select! {
             () = nucleus.ended.cancelled() => return,
-            changed = news.changed() => if changed.is_err() { return },
+            changed = orders.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(LOOK) => {}
         }
     }
@@ -153,6 +164,37 @@ fn stars(nucleus: &Nucleus) -> BTreeSet<NodeId> {
 
 fn with_jobs(state: &GridState) -> impl Iterator<Item = NodeId> {
     state.jobs().filter(|record| !record.state.is_ended()).map(|record| record.destination.node)
+}
+
+/// Lets jobs begin anew whose time has come.
+async fn begin_due(nucleus: &Nucleus) {
+    let now = now_ms();
+    let due: Vec<(JobId, JobSchedule)> = nucleus.with(|state| {
+        let scheduled = state.jobs().filter_map(|record| Some((record.id, record.schedule.clone()?)));
+        scheduled.filter(|(_, schedule)| schedule.next_ms <= now).collect()
+    });
+    for (job, schedule) in due {
+        let act = JobAct::Due { was_ms: schedule.next_ms, next_ms: next_time(&schedule.cron, &schedule.zone, now) };
+        if let Err(error) = nucleus.job(None, job, act).await {
+            tracing::warn!(%job, error = chain(&error), "a job whose time has come is begun later");
+        }
+    }
+}
+
+/// When a schedule's next time is.
+fn next_time(cron: &str, zone: &str, now_ms: i64) -> Option<i64> {
+    Cron::parse(cron).ok()?.next(now_ms, &TimeZone::get(zone).ok()?)
+}
+
+/// A schedule as a person wrote it.
+pub(crate) fn schedule(cron: String, zone: String) -> Result<JobSchedule, Refusal> {
+    let wrong = |what: &str, allowed: String| Refusal::OutOfRange { what: what.to_owned(), allowed };
+    let parsed = Cron::parse(&cron).map_err(|error| wrong("the schedule", error.to_string()))?;
+    let known = TimeZone::get(&zone)
+        .map_err(|_| wrong("the time zone", "one that the Nucleus's machine knows, such as Europe/Berlin".into()))?;
+    let next_ms = parsed.next(now_ms(), &known);
+    let next_ms = next_ms.ok_or_else(|| wrong("the schedule", "times that come".to_owned()))?;
+    Ok(JobSchedule { cron, zone, next_ms, skipped: 0 })
 }
 
 /// Lets jobs go on whose pause is over.

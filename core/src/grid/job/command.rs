@@ -2,6 +2,7 @@
 
 use super::ending::{Ending, JobFault, JobTrouble};
 use super::options::JobOptions;
+use super::schedule::JobSchedule;
 use super::step::JobStep;
 use super::JobEnd;
 use crate::ids::{JobId, NodeId};
@@ -44,6 +45,15 @@ pub enum JobAct {
     Remove,
     /// It may go so fast from now on.
     Limit(Option<BandwidthSchedule>),
+    /// It begins anew at these times from now on, without being asked about; none: not any more.
+    Schedule(Option<JobSchedule>),
+    /// Its time has come. It begins anew if it is over.
+    Due {
+        /// The time that came.
+        was_ms: i64,
+        /// The next time, milliseconds since 1970; none: there is none.
+        next_ms: Option<i64>,
+    },
     /// Its star says how it goes. What is not of the attempt that counts, or says nothing new, changes nothing.
     Report {
         /// The attempt.

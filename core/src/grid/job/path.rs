@@ -89,10 +89,10 @@ impl<'de> Visitor<'de> for PathVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<u8>, A::Error> {
-        let Some(("hex", text)) = map.next_entry::<&str, String>()? else {
+        let Some((name, text)) = map.next_entry::<String, String>()? else {
             return Err(A::Error::missing_field("hex"));
         };
-        if map.next_key::<&str>()?.is_some() {
+        if name != "hex" || map.next_key::<String>()?.is_some() {
             return Err(A::Error::custom("a path has one field, hex"));
         }
         data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(A::Error::custom)

@@ -3,7 +3,7 @@
 use super::GridState;
 use crate::endpoint::NODE_NAME_LEN_MAX;
 use crate::grid::content::Content;
-use crate::grid::job::{Ending, FAULTS_KEPT_MAX, JobFault, JobOptions, JobPath, JobReport, JobStep, StepKind, TEXT_LEN_MAX};
+use crate::grid::job::{Ending, FAULTS_KEPT_MAX, JobFault, JobOptions, JobPath, JobReport, JobSchedule, JobStep, StepKind, TEXT_LEN_MAX};
 use crate::grid::record::{Anchor, CertificateRecord, GridHeader, Metered, Profile, Role, TokenRecord};
 use crate::grid::refusal::Refusal;
 use crate::ids::NodeId;
@@ -199,6 +199,12 @@ pub(super) fn job_path(path: &JobPath) -> Result<(), Refusal> {
 
 pub(super) fn job_name(name: &str) -> Result<(), Refusal> {
     word("the node's name", name, NODE_NAME_LEN_MAX)
+}
+
+pub(super) fn job_schedule(schedule: Option<&JobSchedule>) -> Result<(), Refusal> {
+    let Some(schedule) = schedule else { return Ok(()) };
+    word("the schedule", &schedule.cron, ADDRESS_LEN_MAX)?;
+    word("the time zone", &schedule.zone, WORD_LEN_MAX)
 }
 
 /// What a star says is kept by everybody, so it is bounded here again.

@@ -79,6 +79,11 @@ impl GridState {
                 record.options.bandwidth.clone_from(bandwidth);
                 bounds::job_options(&record.options)?;
             }
+            JobAct::Schedule(schedule) => {
+                bounds::job_schedule(schedule.as_ref())?;
+                record.schedule.clone_from(schedule);
+            }
+            JobAct::Due { was_ms, next_ms } => self.begin_if_due(&mut record, *was_ms, *next_ms, *now_ms),
             JobAct::Report { attempt, report } => {
                 if *attempt != known.attempt {
                     return Ok(Vec::new());
@@ -109,6 +114,7 @@ impl GridState {
             created_ms: now_ms,
             created_on: wish.created_on,
             mode: wish.mode,
+            schedule: None,
             state: JobState::Planning(queued(wish.destination.node)),
             since_ms: now_ms,
             attempt: 1,
@@ -139,6 +145,24 @@ impl GridState {
         bounds::room_for_job(self)
     }
 
+    /// Lets a job begin anew whose time has come, or passes it over: if it is not over yet, or its nodes take no work.
+    fn begin_if_due(&self, record: &mut JobRecord, was_ms: i64, next_ms: Option<i64>, now_ms: i64) {
+        let may_begin = self.retriable(record).is_ok();
+        let Some(schedule) = record.schedule.as_mut().filter(|schedule| schedule.next_ms == was_ms) else {
+            return;
+        };
+        match next_ms {
+            Some(next_ms) => schedule.next_ms = next_ms,
+            None => record.schedule = None,
+        }
+        if may_begin {
+            record.mode = JobMode::Run;
+            retry(record, now_ms);
+        } else if let Some(schedule) = &mut record.schedule {
+            schedule.skipped = schedule.skipped.saturating_add(1);
+        }
+    }
+
     /// The jobs that end because a member is gone.
     pub(super) fn end_jobs_of(&self, node: NodeId, now_ms: i64) -> Vec<Change> {
         let ended = self.jobs.values().filter(|record| record.involves(node) && !record.state.is_ended());
@@ -162,7 +186,7 @@ impl GridState {
         let mut ended: Vec<(i64, JobId)> = self
             .jobs
             .values()
-            .filter(|record| record.state.is_ended())
+            .filter(|record| record.state.is_ended() && record.schedule.is_none())
             .map(|record| (record.since_ms, record.id))
             .collect();
         ended.sort_unstable_by(|a, b| b.cmp(a));
@@ -364,4 +388,4 @@ pub(super) fn short(id: JobId) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,6 @@
 //! The conversation with one star about its jobs.
 
-use super::FAULTS_MAX;
+use super::{FAULTS_MAX, LOOK};
 use crate::daemon::Node;
 use crate::jobs::{FrameError, FrameReader, write_frame};
 use crate::nucleus::Nucleus;
@@ -78,7 +78,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         JobNote::Refused(refusal) => return Err(FrameError::Refused(refusal)),
         _ => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
     }
-    let mut news = nucleus.jobs.subscribe();
+    let mut changes = nucleus.jobs.orders.subscribe();
     let mut told = Told::default();
     let mut busy = Instant::now();
     for order in told.orders(nucleus, star) {
@@ -92,10 +92,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
                     write_frame(&mut outgoing, &answer).await?;
                 }
             }
-            changed = news.changed() => {
+            changed = changes.changed() => {
                 changed.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
             }
-            () = tokio::time::sleep_until(busy + IDLE) => {}
+            // A member that was removed ends jobs too, and nobody says so.
+            () = tokio::time::sleep(LOOK) => {}
         }
         for order in told.orders(nucleus, star) {
             write_frame(&mut outgoing, &order).await?;

@@ -23,7 +23,7 @@ pub(crate) fn job_view(eyes: &Eyes, state: &GridState, record: &JobRecord) -> Jo
     let desk = eyes.nucleus.as_ref().map(|nucleus| &nucleus.jobs);
     let live = desk.and_then(|desk| desk.live(record.id, record.attempt));
     let is_active = record.state.is_active();
-    let progress = live.as_ref().and_then(|live| live.progress.clone()).filter(|_| is_active);
+    let progress = live.as_ref().and_then(|live| live.progress.clone()).filter(|_| !record.state.is_ended());
     let told_faults = live.map(|live| live.faults).filter(|faults| faults.len() > record.faults.len());
     let steps = progress.as_ref().map_or(&record.steps, |progress| &progress.steps);
     let trouble = desk.and_then(|desk| desk.trouble(record.destination.node)).filter(|_| is_active);
@@ -48,6 +48,7 @@ pub(crate) fn job_view(eyes: &Eyes, state: &GridState, record: &JobRecord) -> Jo
         created_ms: record.created_ms,
         created_on: name(state, record.created_on),
         mode: record.mode,
+        schedule: record.schedule.clone(),
         options: record.options.clone(),
         totals: record.totals,
         route: progress.as_ref().and_then(|progress| progress.route.clone()).or_else(|| record.route.clone()),

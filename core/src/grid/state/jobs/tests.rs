@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::grid::Command;
-use crate::grid::job::{JobEnd, JobOptions, JobPath, JobTrouble, StepKind, StepState, Wanted};
+use crate::grid::job::{JobEnd, JobOptions, JobPath, JobSchedule, JobTrouble, StepKind, StepState, Wanted};
 use crate::grid::state::tests::{enrol, founded, id, node, run};
 use crate::grid::record::Role;
 use crate::summary::{Summary, Totals};
@@ -247,6 +247,29 @@ fn a_dry_run_ends_with_its_plan() {
     submit(&mut state, 1, "/backup", JobMode::Dry);
     run(&mut state, &report(1, planned())).expect("is planned");
     assert_eq!(state_of(&state, 1), "done");
+}
+
+#[test]
+fn a_scheduled_job_begins_anew_and_never_twice_at_once() {
+    let mut state = grid();
+    submit(&mut state, 1, "/backup", JobMode::Ask);
+    let schedule = JobSchedule { cron: "0 3 * * *".into(), zone: "UTC".into(), next_ms: 100, skipped: 0 };
+    run(&mut state, &act(1, 60, JobAct::Schedule(Some(schedule)))).expect("is scheduled");
+    let due = |was_ms, next_ms| act(1, was_ms, JobAct::Due { was_ms, next_ms });
+    run(&mut state, &due(100, Some(200))).expect("is due");
+    let schedule = |state: &GridState| state.job(job(1)).expect("is there").schedule.clone();
+    assert_eq!(schedule(&state).map(|schedule| (schedule.next_ms, schedule.skipped)), Some((200, 1)));
+    run(&mut state, &act(1, 110, JobAct::Cancel)).expect("is cancelled");
+    run(&mut state, &due(200, Some(300))).expect("is due");
+    assert_eq!(run(&mut state, &due(200, Some(300))), Ok(0), "said again");
+    assert_eq!(state_of(&state, 1), "planning");
+    run(&mut state, &act(1, 210, JobAct::Report { attempt: 2, report: Box::new(planned()) })).expect("is planned");
+    assert_eq!(state_of(&state, 1), "running", "nobody is asked at night");
+    run(&mut state, &act(1, 220, JobAct::Cancel)).expect("is cancelled");
+    run(&mut state, &Command::Tidy { now_ms: 200 * bounds::DAY_MS, retired: Vec::new() }).expect("is tidied");
+    assert_eq!(state_of(&state, 1), "cancelled", "it is kept for its next time");
+    run(&mut state, &due(300, None)).expect("is due");
+    assert_eq!(schedule(&state), None, "that was the last time");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::*;
 use crate::grid::{Content, Envelope};
 use crate::grid::job::{
-    Ending, JobAct, JobCommand, JobEnd, JobFault, JobMode, JobOptions, JobPath, JobReport, JobStep,
-    JobTrouble, JobWish,
+    Ending, JobAct, JobCommand, JobEnd, JobFault, JobMode, JobOptions, JobPath, JobReport, JobSchedule,
+    JobStep, JobTrouble, JobWish,
 };
 use crate::ids::RequestId;
 use crate::summary::{Summary, Totals};
@@ -122,6 +122,12 @@ fn of_jobs() -> impl Strategy<Value = Command> {
         1 => Just(JobAct::Cancel),
         1 => Just(JobAct::Retry),
         1 => Just(JobAct::Remove),
+        1 => (0..100_i64).prop_map(|next_ms| {
+            let (cron, zone) = ("0 3 * * *".to_owned(), "UTC".to_owned());
+            JobAct::Schedule(Some(JobSchedule { cron, zone, next_ms, skipped: 0 }))
+        }),
+        2 => (0..100_i64, prop::option::of(0..100_i64))
+            .prop_map(|(was_ms, next_ms)| JobAct::Due { was_ms, next_ms }),
         1 => Just(JobAct::Limit("10M".parse().ok())),
     ];
     (jobs(), 0..100_i64, acts).prop_map(|(job, now_ms, act)| Command::Job(JobCommand { job, now_ms, act }))
