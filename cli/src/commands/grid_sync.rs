@@ -12,7 +12,6 @@ use orbit_node::api::client::{ApiClient, segment};
 use orbit_node::api::job_types::{JobEndView, JobRequest, JobView};
 use orbit_node::api::types::ThisNode;
 use orbit_node::standalone::request::FilterRule;
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -190,6 +189,7 @@ fn absolute(path: &Path) -> Result<Vec<u8>, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
 
     fn made(path: &Path) -> PathBuf {
         PathBuf::from(OsStr::from_bytes(&absolute(path).expect("a path")))

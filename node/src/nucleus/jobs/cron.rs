@@ -9,7 +9,7 @@
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan, Zoned};
+use jiff::{Timestamp, ToSpan};
 
 /// How far ahead a time is looked for, days: a leap day is eight years away at most.
 const DAYS_MAX: u32 = 366 * 8 + 2;
@@ -77,7 +77,7 @@ impl Cron {
     /// The first time after `after_ms` (milliseconds since 1970) in a zone; none: there is none.
     pub(crate) fn next(&self, after_ms: i64, zone: &TimeZone) -> Option<i64> {
         let after = Timestamp::from_millisecond(after_ms).ok()?;
-        let mut date = after.to_zoned(zone.clone()).date();
+        let mut date = zone.to_datetime(after).date();
         for _ in 0..DAYS_MAX {
             if self.is_day(date)
                 && let Some(found) = self.times(date, zone).filter(|time| *time > after_ms).min()
@@ -102,10 +102,7 @@ impl Cron {
             let minutes = (0..60_i8).filter(|minute| self.minutes & (1 << minute) != 0);
             minutes.filter_map(move |minute| Time::new(hour, minute, 0, 0).ok())
         });
-        times.filter_map(move |time| {
-            let zoned: Zoned = date.to_datetime(time).to_zoned(zone.clone()).ok()?;
-            Some(zoned.timestamp().as_millisecond())
-        })
+        times.filter_map(move |time| Some(zone.to_timestamp(date.to_datetime(time)).ok()?.as_millisecond()))
     }
 }
 
