@@ -105,6 +105,7 @@ impl RequestArgs {
             verify: self.verify,
             rules: self.filter.rules,
             ignore_files: self.filter.ignore_files,
+            ignore_texts: Vec::new(),
             bandwidth: self.bwlimit,
             jobs: self.jobs.unwrap_or(0),
             one_file_system: self.one_file_system,
