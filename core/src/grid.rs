@@ -21,6 +21,7 @@ pub mod record;
 pub mod refusal;
 pub mod requests;
 pub mod state;
+pub mod ticket;
 pub mod token;
 
 pub use command::Command;
@@ -34,4 +35,5 @@ pub use record::{
 pub use refusal::Refusal;
 pub use requests::RecentRequests;
 pub use state::{Admission, GridState};
+pub use ticket::{Ticket, TicketFault, Verb};
 pub use token::{JoinToken, TokenError};

@@ -1,6 +1,7 @@
 //! [`Refusal`]: why the grid does not do what was asked, and what to do about it.
 
 use super::record::Role;
+use super::ticket::TicketFault;
 use crate::ids::TokenId;
 use serde::{Deserialize, Serialize};
 
@@ -221,6 +222,14 @@ pub enum Refusal {
         /// Newest term it has seen.
         ours: u64,
     },
+    /// The ticket for a direct link is not valid.
+    #[error("{node} refused the ticket for the job: {reason}")]
+    Ticket {
+        /// The star.
+        node: String,
+        /// Why.
+        reason: TicketFault,
+    },
     /// Only the Nucleus may ask this.
     #[error("{node} takes this command only from the Nucleus")]
     NotNucleus {
@@ -336,6 +345,7 @@ impl Refusal {
             | Self::Draining { .. }
             | Self::OutsideJail { .. }
             | Self::OldTerm { .. }
+            | Self::Ticket { .. }
             | Self::NotNucleus { .. }
             | Self::NameTaken { .. }
             | Self::ConstellationExists { .. }
@@ -411,6 +421,7 @@ impl Refusal {
             Self::OldTerm { .. } => {
                 "another Nucleus has taken over: `orbit status` tells which; run the command again"
             }
+            Self::Ticket { reason, .. } => reason.hint(),
             Self::NotNucleus { .. } => {
                 "`orbit status` tells which node is the Nucleus; run the command again"
             }
