@@ -74,7 +74,7 @@ fn a_job_on_one_node_and_what_is_told_of_it() {
     star.run(["job", "retry", &id[..8]]).expect(Exit::Done).expect_says("planning");
     star.run(["job", "watch", &id[..8]]).expect(Exit::Done).expect_says("already the same");
     nucleus.run(["job", "rm", &id[..8]]).expect(Exit::Done).expect_says("forgotten");
-    nucleus.run(["job", "show", &id[..8]]).expect(Exit::NotFound).expect_says("no job");
+    nucleus.run(["job", "show", &id[..8]]).expect(Exit::Missing).expect_says("no job");
     // The star keeps nothing of it either.
     let kept = || std::fs::read_dir(star.data_dir().join("jobs")).map_or(0, |entries| {
         entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().len() == id.len())).count()
@@ -103,14 +103,14 @@ fn what_cannot_be_done_ends_as_on_one_machine() {
     // Nobody can be asked, so nothing is begun.
     sync(one, &one.endpoint("a"), &two.endpoint("b"), &[]).expect(Exit::Usage).expect_says("-y");
     assert!(one.json_list(["job", "ls"]).is_empty());
-    sync(one, &one.endpoint("missing"), &two.endpoint("b"), &["-y"]).expect(Exit::NotFound).expect_says("missing");
+    sync(one, &one.endpoint("missing"), &two.endpoint("b"), &["-y"]).expect(Exit::Missing).expect_says("missing");
     sync(one, &one.endpoint("a"), "nas2:/etc/orbit", &["-y"])
         .expect(Exit::Refused)
         .expect_says("outside its allowed paths");
     sync(one, "nas1:/etc", &two.endpoint("b"), &["-y"]).expect(Exit::Refused).expect_says("outside its allowed paths");
-    sync(one, &one.endpoint("a"), "nas9:/b", &["-y"]).expect(Exit::NotFound).expect_says("nas9");
+    sync(one, &one.endpoint("a"), "nas9:/b", &["-y"]).expect(Exit::Missing).expect_says("nas9");
     std::fs::create_dir(below(one, "empty")).expect("makes a directory");
     sync(one, &one.endpoint("a"), &two.endpoint("b"), &["-y"]).expect(Exit::Done);
-    sync(one, &one.endpoint("empty"), &two.endpoint("b"), &["-y", "--mirror"]).expect(Exit::Guard);
+    sync(one, &one.endpoint("empty"), &two.endpoint("b"), &["-y", "--mirror"]).expect(Exit::Guarded);
     assert_same_tree(&below(one, "a"), &below(two, "b"));
 }
