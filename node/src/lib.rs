@@ -14,6 +14,7 @@
 //!   star ────────── answers for LocalSystem over a stream       remote ── asks, as a RemoteSystem
 //!       ▲
 //!   daemon ──────── founds, joins, runs a node                  api ───── REST on the node's socket, and its client
+//!       ├─ link     direct links between stars, for jobs
 //!       ├─ group    this node's member of the group that elects the Nucleus
 //!       ├─ jobs     what the Nucleus wants of this star, done by its workers
 //!       └─ nucleus  who belongs to the grid and is heard: what the elected one does

@@ -8,6 +8,7 @@ use crate::api::last_known::LastKnown;
 use crate::api::types::Percentiles;
 use crate::group::Seat;
 use crate::jobs::JobRunner;
+use crate::link::Links;
 use crate::nucleus::Nucleus;
 use crate::standalone::state::now_ms;
 use crate::star::StarService;
@@ -40,6 +41,8 @@ pub struct Node {
     pub(crate) star: StarService,
     /// The jobs that write to it.
     pub(crate) jobs: JobRunner,
+    /// What it has for direct links.
+    pub(crate) links: Links,
     /// What only the Nucleus has: there while this node holds the office.
     nucleus: RwLock<Option<Arc<Nucleus>>>,
     /// This node's place in the group that elects the Nucleus, if it has one.
@@ -110,12 +113,13 @@ pub(crate) struct NoWay {
 }
 
 impl Node {
-    pub(super) fn new(
+    pub(crate) fn new(
         home: DataDir,
         config: Config,
         options: RunOptions,
         mesh: Mesh,
         star: StarService,
+        links: Links,
         membership: Membership,
         stop: CancellationToken,
     ) -> Self {
@@ -128,6 +132,7 @@ impl Node {
             options,
             mesh,
             star,
+            links,
             nucleus: RwLock::new(None),
             seat: watch::Sender::new(None),
             seating: tokio::sync::Mutex::default(),
