@@ -15,6 +15,7 @@
 pub mod command;
 pub mod content;
 pub mod envelope;
+pub mod job;
 pub mod liveness;
 pub mod record;
 pub mod refusal;

@@ -180,6 +180,28 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// No job of that id.
+    #[error("there is no job {job}")]
+    UnknownJob {
+        /// What was asked for.
+        job: String,
+    },
+    /// Several jobs' ids begin like that.
+    #[error("the ids of several jobs begin with {job}")]
+    AmbiguousJob {
+        /// What was asked for.
+        job: String,
+    },
+    /// A job is not where this can be done to it.
+    #[error("job {job} is {state}: it cannot be {deed} now")]
+    JobState {
+        /// The job.
+        job: String,
+        /// Where it stands.
+        state: String,
+        /// What was asked, as a participle.
+        deed: String,
+    },
     /// A path lies outside what a star allows.
     #[error("{node} refused {path}: it is outside its allowed paths ({})", listed(.allowed))]
     OutsideJail {
@@ -299,9 +321,10 @@ impl Refusal {
     /// What kind of failure it is.
     pub const fn kind(&self) -> RefusalKind {
         match self {
-            Self::UnknownNode { .. } | Self::UnknownConstellation { .. } | Self::NotFounded => {
-                RefusalKind::NotFound
-            }
+            Self::UnknownNode { .. }
+            | Self::UnknownConstellation { .. }
+            | Self::UnknownJob { .. }
+            | Self::NotFounded => RefusalKind::NotFound,
             Self::NodeUnreachable { .. }
             | Self::Busy { .. }
             | Self::TooMany { .. }
@@ -326,8 +349,9 @@ impl Refusal {
             | Self::NotNucleus { .. }
             | Self::NameTaken { .. }
             | Self::ConstellationExists { .. }
+            | Self::JobState { .. }
             | Self::AlreadyFounded => RefusalKind::Refused,
-            Self::BadName { .. } | Self::OutOfRange { .. } => RefusalKind::Usage,
+            Self::BadName { .. } | Self::OutOfRange { .. } | Self::AmbiguousJob { .. } => RefusalKind::Usage,
             Self::Protocol { .. } | Self::Failed { .. } => RefusalKind::Failed,
         }
     }
@@ -386,6 +410,9 @@ impl Refusal {
                 ));
             }
             Self::Busy { .. } => "try again in a moment; `orbit node ls` shows what the nodes are busy with",
+            Self::UnknownJob { .. } => "`orbit job ls` lists them",
+            Self::AmbiguousJob { .. } => "write more digits; `orbit job ls` lists them",
+            Self::JobState { job, .. } => return Some(format!("`orbit job show {job}` tells more")),
             Self::UnknownConstellation { .. } => "`orbit constellation ls` lists them",
             Self::ConstellationExists { name } => {
                 return Some(format!("`orbit constellation add {name} NODE` adds nodes to it"));

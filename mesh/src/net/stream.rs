@@ -16,6 +16,8 @@ pub enum Protocol {
     Pulse,
     /// Operations of a file system, `/orbit/system/1`.
     System,
+    /// What is wanted of jobs, and how they stand, `/orbit/job/1`.
+    Job,
     /// HTTP/1.1 to the Nucleus, `/orbit/api/1`.
     Api,
     /// To agree on a direct link, `/orbit/link/1`.
@@ -27,13 +29,15 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Pulse, Self::System, Self::Api, Self::Link, Self::Raft];
+    pub const ALL: [Self; 6] =
+        [Self::Pulse, Self::System, Self::Job, Self::Api, Self::Link, Self::Raft];
 
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pulse => "/orbit/pulse/1",
             Self::System => "/orbit/system/1",
+            Self::Job => "/orbit/job/1",
             Self::Api => "/orbit/api/1",
             Self::Link => "/orbit/link/1",
             Self::Raft => "/orbit/raft/1",

@@ -193,6 +193,7 @@ async fn end(node: Arc<Node>) {
     crate::nucleus::office::hand_over_at_the_end(&node).await;
     let seat = node.group();
     node.stop.cancel();
+    node.jobs.stop();
     if let Some(seat) = seat {
         crate::group::end(&seat).await;
     }

@@ -7,6 +7,7 @@ use super::run::RunOptions;
 use crate::api::last_known::LastKnown;
 use crate::api::types::Percentiles;
 use crate::group::Seat;
+use crate::jobs::JobRunner;
 use crate::link::Links;
 use crate::nucleus::Nucleus;
 use crate::standalone::state::now_ms;
@@ -38,6 +39,8 @@ pub struct Node {
     pub(crate) options: RunOptions,
     pub(crate) mesh: Mesh,
     pub(crate) star: StarService,
+    /// The jobs that write to it.
+    pub(crate) jobs: JobRunner,
     /// What it has for direct links.
     pub(crate) links: Links,
     /// What only the Nucleus has: there while this node holds the office.
@@ -124,6 +127,7 @@ impl Node {
         let link = LinkState::Searching("it has just started".into());
         let standing = Standing { name: config.name.clone(), is_draining: false, clock_ahead_ms: None };
         Self {
+            jobs: JobRunner::new(home.path()),
             home,
             config,
             options,

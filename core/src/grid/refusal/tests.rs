@@ -54,6 +54,13 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::Busy { name: name.clone(), limit: 32 },
         Refusal::UnknownConstellation { name: name.clone(), nearest },
         Refusal::ConstellationExists { name },
+        Refusal::UnknownJob { job: "1a2b3c4d".to_owned() },
+        Refusal::AmbiguousJob { job: "1a2b".to_owned() },
+        Refusal::JobState {
+            job: "1a2b3c4d".to_owned(),
+            state: "running".to_owned(),
+            deed: "removed".to_owned(),
+        },
         Refusal::OutsideJail {
             node: node.clone(),
             path: "/etc".to_owned(),
