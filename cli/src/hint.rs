@@ -83,9 +83,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             Endpoint::Local(_) => "leave --apply out".to_owned(),
         }),
         CliError::NobodyToAsk { .. } => Some("if it is meant, add -y".to_owned()),
-        CliError::NobodyToAskForSync => {
-            Some("add -y to run it, or -n to see its plan alone".to_owned())
-        }
+        CliError::NobodyToAskForSync => Some("add -y to run it, or -n to see its plan alone".to_owned()),
         CliError::Job { failure, id, .. } => {
             Some(failure.hint.clone().unwrap_or_else(|| format!("`orbit job show {id}` tells more")))
         }

@@ -76,9 +76,13 @@ fn a_job_on_one_node_and_what_is_told_of_it() {
     nucleus.run(["job", "rm", &id[..8]]).expect(Exit::Done).expect_says("forgotten");
     nucleus.run(["job", "show", &id[..8]]).expect(Exit::Missing).expect_says("no job");
     // The star keeps nothing of it either.
-    let kept = || std::fs::read_dir(star.data_dir().join("jobs")).map_or(0, |entries| {
-        entries.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().len() == id.len())).count()
-    });
+    let kept = || {
+        std::fs::read_dir(star.data_dir().join("jobs")).map_or(0, |entries| {
+            entries
+                .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().len() == id.len()))
+                .count()
+        })
+    };
     until("the star forgets the job", || kept() == 0);
 }
 
@@ -103,11 +107,15 @@ fn what_cannot_be_done_ends_as_on_one_machine() {
     // Nobody can be asked, so nothing is begun.
     sync(one, &one.endpoint("a"), &two.endpoint("b"), &[]).expect(Exit::Usage).expect_says("-y");
     assert!(one.json_list(["job", "ls"]).is_empty());
-    sync(one, &one.endpoint("missing"), &two.endpoint("b"), &["-y"]).expect(Exit::Missing).expect_says("missing");
+    sync(one, &one.endpoint("missing"), &two.endpoint("b"), &["-y"])
+        .expect(Exit::Missing)
+        .expect_says("missing");
     sync(one, &one.endpoint("a"), "nas2:/etc/orbit", &["-y"])
         .expect(Exit::Refused)
         .expect_says("outside its allowed paths");
-    sync(one, "nas1:/etc", &two.endpoint("b"), &["-y"]).expect(Exit::Refused).expect_says("outside its allowed paths");
+    sync(one, "nas1:/etc", &two.endpoint("b"), &["-y"])
+        .expect(Exit::Refused)
+        .expect_says("outside its allowed paths");
     sync(one, &one.endpoint("a"), "nas9:/b", &["-y"]).expect(Exit::Missing).expect_says("nas9");
     std::fs::create_dir(below(one, "empty")).expect("makes a directory");
     sync(one, &one.endpoint("a"), &two.endpoint("b"), &["-y"]).expect(Exit::Done);

@@ -139,7 +139,9 @@ fn one_job_at_a_time_writes_to_a_tree() {
     let second = source.start(["sync", &source.endpoint("a/small"), &below, "-y", "--json"]);
     until("the second is queued", || {
         let jobs = source.json_list(["job", "ls"]);
-        jobs.iter().any(|job| job["state"] == "queued" && job["reason"].as_str().is_some_and(|why| why.contains(&id[..8])))
+        jobs.iter().any(|job| {
+            job["state"] == "queued" && job["reason"].as_str().is_some_and(|why| why.contains(&id[..8]))
+        })
     });
     source.run(["job", "limit", &id, "off"]).expect(Exit::Done);
     running.finish_within(JOB_DEADLINE).expect(Exit::Done);

@@ -284,9 +284,8 @@ fn a_source_that_is_lost_is_gone_on_with() {
     tree.file("large", 40 << 20);
     tree.age();
     let left = Arc::new(AtomicI64::new(i64::MAX));
-    let way = || -> Arc<dyn StarLink> {
-        Arc::new(Brittle { link: stage.source.link(), left: Arc::clone(&left) })
-    };
+    let way =
+        || -> Arc<dyn StarLink> { Arc::new(Brittle { link: stage.source.link(), left: Arc::clone(&left) }) };
     let source = stage.by(way(), &stage.from).expect("opens");
     left.store(200, Ordering::Relaxed);
     let lost = stage.plan(&stage.request(), &source).expect_err("it broke off");

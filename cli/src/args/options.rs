@@ -86,7 +86,8 @@ pub struct RequestArgs {
 impl RequestArgs {
     /// Whether a node of the grid is named on either side.
     pub const fn crosses_nodes(&self) -> bool {
-        matches!(self.source.0, Endpoint::Remote { .. }) || matches!(self.destination.0, Endpoint::Remote { .. })
+        matches!(self.source.0, Endpoint::Remote { .. })
+            || matches!(self.destination.0, Endpoint::Remote { .. })
     }
 
     /// The request, if both sides are on this machine.

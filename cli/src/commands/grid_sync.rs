@@ -37,7 +37,8 @@ pub(super) fn run(session: &Session, arguments: SyncArgs) -> anyhow::Result<Exit
     jobs::submitted(&session.screen, &job).map_err(CliError::Output)?;
     let follower = Follower::new(session, progress.progress);
     let id = job.id.clone();
-    let Some(job) = follow(&client, job, &stop, follower, |job| job.is_ended || job.state == "planned")? else {
+    let Some(job) = follow(&client, job, &stop, follower, |job| job.is_ended || job.state == "planned")?
+    else {
         jobs::detached(&session.screen, &id).map_err(CliError::Output)?;
         return Ok(Exit::Partial);
     };
@@ -120,8 +121,8 @@ fn finish(session: &Session, client: &ApiClient, job: JobView, mode: JobMode) ->
 fn wish(client: &ApiClient, arguments: RequestArgs, mode: JobMode) -> anyhow::Result<JobRequest> {
     let mut texts = Vec::new();
     for file in &arguments.filter.ignore_files {
-        let bytes = std::fs::read(file)
-            .map_err(|source| CliError::ReadFile { path: file.clone(), source })?;
+        let bytes =
+            std::fs::read(file).map_err(|source| CliError::ReadFile { path: file.clone(), source })?;
         texts.push(String::from_utf8(bytes).map_err(|_| CliError::IgnoreFile { path: file.clone() })?);
     }
     let rule = |rule| match rule {

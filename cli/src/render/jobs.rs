@@ -46,7 +46,12 @@ pub fn submitted(screen: &Screen, job: &JobView) -> io::Result<()> {
         });
     }
     if !screen.quiet {
-        screen.err(&format!("job {}: {} to {}\n", short(&job.id), shown(&job.source), shown(&job.destination)));
+        screen.err(&format!(
+            "job {}: {} to {}\n",
+            short(&job.id),
+            shown(&job.source),
+            shown(&job.destination)
+        ));
     }
     Ok(())
 }
@@ -96,7 +101,8 @@ pub fn ended(screen: &Screen, job: &JobView, mode: JobMode) -> anyhow::Result<Ex
     let id = short(&job.id).to_owned();
     if let Some(failure) = job.failure.clone() {
         let error = CliError::Job { failure, id, is_planned: job.is_planned };
-        let done = job.summary.filter(|summary| screen.json && job.is_planned && *summary != Summary::default());
+        let done =
+            job.summary.filter(|summary| screen.json && job.is_planned && *summary != Summary::default());
         let Some(done) = done else { return Err(error.into()) };
         // A job that did something ends with its figures, even so.
         let exit = super::error::report(screen, &error.into());
@@ -185,7 +191,9 @@ impl Follower {
 
     /// The plan as a JSON line, once.
     fn tell_plan(&mut self, job: &JobView) -> io::Result<()> {
-        let Some(totals) = job.totals.filter(|_| self.screen.json && !self.is_plan_told) else { return Ok(()) };
+        let Some(totals) = job.totals.filter(|_| self.screen.json && !self.is_plan_told) else {
+            return Ok(());
+        };
         self.is_plan_told = true;
         self.screen.out(|out| {
             write_line(out, &Line::Planned(totals))?;
@@ -232,7 +240,8 @@ impl Follower {
 }
 
 fn phase(steps: &[JobStepView]) -> RunPhase {
-    let state = |kind| steps.iter().find(|step| step.kind == kind).map_or(StepState::Pending, |step| step.state);
+    let state =
+        |kind| steps.iter().find(|step| step.kind == kind).map_or(StepState::Pending, |step| step.state);
     match () {
         () if state(StepKind::Compare) != StepState::Done => RunPhase::Planning,
         () if state(StepKind::Transfer) == StepState::Running => RunPhase::Copying,
@@ -327,7 +336,10 @@ fn page_text(job: &JobView, now_ms: i64) -> String {
     page.push("job", job.id.clone());
     page.push("source", job.source.to_string());
     page.push("destination", job.destination.to_string());
-    page.push("state", format!("{}, since {} ({})", job.state, date(job.since_ms), ago(job.since_ms, now_ms)));
+    page.push(
+        "state",
+        format!("{}, since {} ({})", job.state, date(job.since_ms), ago(job.since_ms, now_ms)),
+    );
     page.push("because", job.reason.clone().unwrap_or_default());
     if let Some(failure) = &job.failure {
         page.push("because", failure.message.clone());
@@ -348,7 +360,15 @@ fn page_text(job: &JobView, now_ms: i64) -> String {
     page.push("plan", job.totals.map(|totals| summary::planned(&totals)).unwrap_or_default());
     page.push("way", job.route.clone().unwrap_or_default());
     if let Some(now) = &job.progress {
-        page.push("progress", format!("{}, {} copied, {} over the network", done(job), bytes(now.bytes_done), bytes(now.bytes_wire)));
+        page.push(
+            "progress",
+            format!(
+                "{}, {} copied, {} over the network",
+                done(job),
+                bytes(now.bytes_done),
+                bytes(now.bytes_wire)
+            ),
+        );
         page.push("in hand", now.current.clone());
         page.push("limited by", now.limit.clone().unwrap_or_default());
     }

@@ -29,8 +29,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Pulse, Self::System, Self::Job, Self::Api, Self::Link, Self::Raft];
+    pub const ALL: [Self; 6] = [Self::Pulse, Self::System, Self::Job, Self::Api, Self::Link, Self::Raft];
 
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {

@@ -1,6 +1,8 @@
 //! The API's objects about jobs.
 
-use orbit_core::grid::job::{JobFailure, JobFault, JobMode, JobOptions, JobPath, JobSchedule, StepKind, StepState};
+use orbit_core::grid::job::{
+    JobFailure, JobFault, JobMode, JobOptions, JobPath, JobSchedule, StepKind, StepState,
+};
 use orbit_core::rate::BandwidthSchedule;
 use orbit_core::wire::job::JobProgress;
 use orbit_core::{Summary, Totals};

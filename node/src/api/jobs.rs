@@ -62,7 +62,8 @@ async fn show(
             news.borrow_and_update();
         }
         let eyes = records.eyes(&node);
-        let view = eyes.with(|state| state.find_job(&written).map(|record| job_view(&eyes, state, record)))?;
+        let view =
+            eyes.with(|state| state.find_job(&written).map(|record| job_view(&eyes, state, record)))?;
         let is_known = wait.after.as_ref() == Some(&view.version);
         let (true, Some(news), Some(nucleus)) = (is_known, &mut news, records.nucleus()) else {
             return Ok(Json(view));
@@ -121,7 +122,11 @@ async fn act_on(node: &Node, request: RequestKey, written: &str, deed: JobAct) -
     act(node, &nucleus, request, job, deed).await
 }
 
-async fn approve(State(node): Shared, Path(job): Path<String>, request: RequestKey) -> Handled<Json<JobView>> {
+async fn approve(
+    State(node): Shared,
+    Path(job): Path<String>,
+    request: RequestKey,
+) -> Handled<Json<JobView>> {
     act_on(&node, request, &job, JobAct::Approve).await
 }
 

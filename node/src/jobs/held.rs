@@ -111,7 +111,8 @@ pub(super) struct Snapshot {
 
 impl Held {
     pub(super) fn new(id: JobId, kept: Kept, news: watch::Sender<u64>) -> Self {
-        let report = kept.ended.clone().or_else(|| kept.plan.as_ref().map(|plan| report::planned(&kept, plan)));
+        let report =
+            kept.ended.clone().or_else(|| kept.plan.as_ref().map(|plan| report::planned(&kept, plan)));
         let state = State {
             report_number: u64::from(report.is_some()),
             report,

@@ -63,7 +63,8 @@ fn steps_while_running(kept: &Kept, plan: &KeptPlan, live: &Live, faults: u64) -
         };
         match step.kind {
             StepKind::Transfer => {
-                (step.items, step.bytes) = (figures.files_done.load(Relaxed), figures.bytes_done.load(Relaxed));
+                (step.items, step.bytes) =
+                    (figures.files_done.load(Relaxed), figures.bytes_done.load(Relaxed));
                 step.faults = faults.saturating_sub(plan.totals.faults);
             }
             StepKind::Commit => step.items = figures.files_done.load(Relaxed),
@@ -154,7 +155,9 @@ pub(super) fn failure(error: &RunError) -> JobFailure {
         RunError::Refused(refusal) => refusal.hint(),
         RunError::Star { source: RemoteError::Refused(refusal), .. } => refusal.hint(),
         RunError::NotFound { .. } => Some("check the spelling, and that its disk is mounted".to_owned()),
-        RunError::NoParent { .. } => Some("check that its disk is mounted; else create the directory".to_owned()),
+        RunError::NoParent { .. } => {
+            Some("check that its disk is mounted; else create the directory".to_owned())
+        }
         _ => None,
     };
     JobFailure { kind: kind_of(error), message: clip(&chain(error)), hint: hint.map(|hint| clip(&hint)) }

@@ -32,7 +32,9 @@ pub(super) fn open(
     let path = spec.source.path.as_bytes();
     if spec.source.node == node.membership().node {
         let opened = JobSource::of_this(&node.star.jails(), path, endpoint);
-        return opened.map(|source| (source, None)).map_err(|error| NoSource::Failed(report::failure(&error)));
+        return opened
+            .map(|source| (source, None))
+            .map_err(|error| NoSource::Failed(report::failure(&error)));
     }
     let link = match held.link() {
         Some(link) => link,

@@ -100,8 +100,8 @@ fn begin(
     if let Err(error) = kept::create(&context.state_dir) {
         return Err(Outcome::Wait { message: cannot_keep(&error), pause: Some(LONG_PAUSE) });
     }
-    let (source, route) =
-        source::open(node, held, assignment.attempt, &assignment.spec).map_err(|no_source| of_no_source(no_source, held))?;
+    let (source, route) = source::open(node, held, assignment.attempt, &assignment.spec)
+        .map_err(|no_source| of_no_source(no_source, held))?;
     held.report_going(assignment.attempt);
     let progress = Arc::clone(&context.progress);
     held.set_live(Live { progress, source: source.clone(), began: Instant::now(), route: route.clone() });

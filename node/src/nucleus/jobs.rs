@@ -57,7 +57,12 @@ pub(crate) struct Live {
 
 impl Default for JobDesk {
     fn default() -> Self {
-        Self { live: Mutex::default(), troubles: Mutex::default(), news: watch::Sender::new(0), orders: watch::Sender::new(0) }
+        Self {
+            live: Mutex::default(),
+            troubles: Mutex::default(),
+            news: watch::Sender::new(0),
+            orders: watch::Sender::new(0),
+        }
     }
 }
 
@@ -155,9 +160,10 @@ pub(crate) async fn keep(node: Arc<Node>, nucleus: Arc<Nucleus>) {
 /// Stars that have something to do, or believe so.
 fn stars(nucleus: &Nucleus) -> BTreeSet<NodeId> {
     nucleus.with(|state| {
-        let busy = state.nodes().map(|record| record.id).filter(|id| {
-            nucleus.registry.sight(*id).load.is_some_and(|load| load.jobs_running > 0)
-        });
+        let busy = state
+            .nodes()
+            .map(|record| record.id)
+            .filter(|id| nucleus.registry.sight(*id).load.is_some_and(|load| load.jobs_running > 0));
         with_jobs(state).chain(busy).filter(|id| state.node(*id).is_some()).collect()
     })
 }
@@ -174,7 +180,8 @@ async fn begin_due(nucleus: &Nucleus) {
         scheduled.filter(|(_, schedule)| schedule.next_ms <= now).collect()
     });
     for (job, schedule) in due {
-        let act = JobAct::Due { was_ms: schedule.next_ms, next_ms: next_time(&schedule.cron, &schedule.zone, now) };
+        let act =
+            JobAct::Due { was_ms: schedule.next_ms, next_ms: next_time(&schedule.cron, &schedule.zone, now) };
         if let Err(error) = nucleus.job(None, job, act).await {
             tracing::warn!(%job, error = chain(&error), "a job whose time has come is begun later");
         }
@@ -190,8 +197,9 @@ fn next_time(cron: &str, zone: &str, now_ms: i64) -> Option<i64> {
 pub(crate) fn schedule(cron: String, zone: String) -> Result<JobSchedule, Refusal> {
     let wrong = |what: &str, allowed: String| Refusal::OutOfRange { what: what.to_owned(), allowed };
     let parsed = Cron::parse(&cron).map_err(|error| wrong("the schedule", error.to_string()))?;
-    let known = TimeZone::get(&zone)
-        .map_err(|_| wrong("the time zone", "one that the Nucleus's machine knows, such as Europe/Berlin".into()))?;
+    let known = TimeZone::get(&zone).map_err(|_| {
+        wrong("the time zone", "one that the Nucleus's machine knows, such as Europe/Berlin".into())
+    })?;
     let next_ms = parsed.next(now_ms(), &known);
     let next_ms = next_ms.ok_or_else(|| wrong("the schedule", "times that come".to_owned()))?;
     Ok(JobSchedule { cron, zone, next_ms, skipped: 0 })

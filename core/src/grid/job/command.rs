@@ -1,10 +1,10 @@
 //! [`JobCommand`]: what may be done to a job.
 
+use super::JobEnd;
 use super::ending::{Ending, JobFault, JobTrouble};
 use super::options::JobOptions;
 use super::schedule::JobSchedule;
 use super::step::JobStep;
-use super::JobEnd;
 use crate::ids::{JobId, NodeId};
 use crate::rate::BandwidthSchedule;
 use crate::summary::{Summary, Totals};

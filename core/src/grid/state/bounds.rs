@@ -3,7 +3,10 @@
 use super::GridState;
 use crate::endpoint::NODE_NAME_LEN_MAX;
 use crate::grid::content::Content;
-use crate::grid::job::{Ending, FAULTS_KEPT_MAX, JobFault, JobOptions, JobPath, JobReport, JobSchedule, JobStep, StepKind, TEXT_LEN_MAX};
+use crate::grid::job::{
+    Ending, FAULTS_KEPT_MAX, JobFault, JobOptions, JobPath, JobReport, JobSchedule, JobStep, StepKind,
+    TEXT_LEN_MAX,
+};
 use crate::grid::record::{Anchor, CertificateRecord, GridHeader, Metered, Profile, Role, TokenRecord};
 use crate::grid::refusal::Refusal;
 use crate::ids::NodeId;

@@ -1,8 +1,8 @@
 //! What may be done to jobs: [`JobCommand`]s, and who goes before whom.
 
+use super::GridState;
 use super::bounds::{self, is_over};
 use super::decide::Decided;
-use super::GridState;
 use crate::grid::job::{
     Blocker, Ending, FailureKind, JobAct, JobCommand, JobFailure, JobMode, JobRecord, JobReport, JobState,
     JobStep, JobWish, Pace,

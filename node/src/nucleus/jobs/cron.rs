@@ -45,7 +45,8 @@ pub(crate) enum CronError {
     },
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 impl Cron {
@@ -189,10 +190,20 @@ mod tests {
 
     #[test]
     fn what_says_no_times_is_refused() {
-        for text in ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *"] {
+        for text in
+            ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *"]
+        {
             assert!(Cron::parse(text).is_err(), "{text}");
         }
-        for text in ["a * * * *", "5-1 * * * *", "1- * * * *", "-1 * * * *", "1,,2 * * * *", "+1 * * * *", "*/x * * * *"] {
+        for text in [
+            "a * * * *",
+            "5-1 * * * *",
+            "1- * * * *",
+            "-1 * * * *",
+            "1,,2 * * * *",
+            "+1 * * * *",
+            "*/x * * * *",
+        ] {
             assert!(Cron::parse(text).is_err(), "{text}");
         }
         let never = Cron::parse("0 0 30 2 *").expect("it can be read");

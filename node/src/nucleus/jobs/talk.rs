@@ -156,7 +156,9 @@ async fn take_in(
         JobNote::Welcome | JobNote::Refused(_) => {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         }
-        JobNote::Report { job, attempt, report } if is_its(job) => keep_report(nucleus, job, attempt, report).await?,
+        JobNote::Report { job, attempt, report } if is_its(job) => {
+            keep_report(nucleus, job, attempt, report).await?
+        }
         JobNote::Progress { job, attempt, progress } if is_its(job) => {
             nucleus.jobs.note(job, attempt, |live| live.progress = Some(*progress));
         }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::grid::Command;
 use crate::grid::job::{JobEnd, JobOptions, JobPath, JobSchedule, JobTrouble, StepKind, StepState, Wanted};
-use crate::grid::state::tests::{enrol, founded, id, node, run};
 use crate::grid::record::Role;
+use crate::grid::state::tests::{enrol, founded, id, node, run};
 use crate::summary::{Summary, Totals};
 
 fn job(number: u8) -> JobId {
@@ -182,7 +182,10 @@ fn one_job_at_a_time_writes_to_a_tree() {
         submit(&mut state, number, to, JobMode::Run);
         run(&mut state, &report(number, planned())).expect("is planned");
     }
-    assert_eq!([1, 2, 3, 4].map(|number| state_of(&state, number)), ["running", "queued", "running", "queued"]);
+    assert_eq!(
+        [1, 2, 3, 4].map(|number| state_of(&state, number)),
+        ["running", "queued", "running", "queued"]
+    );
     assert_eq!(blocker_of(&state, 2), Some(Blocker::Tree { job: job(1) }));
     // A paused job keeps its tree: what it staged lies there.
     run(&mut state, &act(1, 60, JobAct::Pause { until_ms: None })).expect("is paused");
@@ -263,7 +266,8 @@ fn a_scheduled_job_begins_anew_and_never_twice_at_once() {
     run(&mut state, &due(200, Some(300))).expect("is due");
     assert_eq!(run(&mut state, &due(200, Some(300))), Ok(0), "said again");
     assert_eq!(state_of(&state, 1), "planning");
-    run(&mut state, &act(1, 210, JobAct::Report { attempt: 2, report: Box::new(planned()) })).expect("is planned");
+    run(&mut state, &act(1, 210, JobAct::Report { attempt: 2, report: Box::new(planned()) }))
+        .expect("is planned");
     assert_eq!(state_of(&state, 1), "running", "nobody is asked at night");
     run(&mut state, &act(1, 220, JobAct::Cancel)).expect("is cancelled");
     run(&mut state, &Command::Tidy { now_ms: 200 * bounds::DAY_MS, retired: Vec::new() }).expect("is tidied");
@@ -328,7 +332,8 @@ pub(in crate::grid::state) fn check_jobs(state: &GridState) {
         }
     }
     for record in &going {
-        let count = |is_same: &dyn Fn(&JobRecord) -> bool| going.iter().filter(|other| is_same(other)).count();
+        let count =
+            |is_same: &dyn Fn(&JobRecord) -> bool| going.iter().filter(|other| is_same(other)).count();
         assert!(count(&|other| other.destination.node == record.destination.node) <= JOBS_TO_STAR_MAX);
         assert!(count(&|other| other.source.node == record.source.node) <= JOBS_FROM_STAR_MAX);
         assert!(state.node(record.source.node).is_some() && state.node(record.destination.node).is_some());

@@ -1,11 +1,11 @@
 //! Any sequence of commands keeps what must always hold.
 
 use super::*;
-use crate::grid::{Content, Envelope};
 use crate::grid::job::{
     Ending, JobAct, JobCommand, JobEnd, JobFault, JobMode, JobOptions, JobPath, JobReport, JobSchedule,
     JobStep, JobTrouble, JobWish,
 };
+use crate::grid::{Content, Envelope};
 use crate::ids::RequestId;
 use crate::summary::{Summary, Totals};
 use crate::wire::bytes::Octets;
