@@ -110,6 +110,8 @@ impl RemoteError {
             Reply::Chunks(_) => "Chunks",
             Reply::Xattrs(_) => "Xattrs",
             Reply::Range(_) => "Range",
+            Reply::Piece(_) => "Piece",
+            Reply::Parcel(_) => "Parcel",
             Reply::Contents(_) => "Contents",
             Reply::Manifest(_) => "Manifest",
         };
