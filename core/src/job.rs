@@ -59,6 +59,13 @@ pub enum Event {
     /// A worker gave a step up half-way because of [`Event::Stop`] or [`Event::NoSpace`]. It stays to be done; what it
     /// applied in place is made durable.
     GaveUp(StepId),
+    /// The same, but what it had staged by then is whole: it is put in place, though the step stays to be done.
+    GaveUpRest {
+        /// The step.
+        step: StepId,
+        /// What it staged.
+        weight: Weight,
+    },
     /// Everything written before the flush began is durable.
     Flushed,
     /// The group's objects are in place, except `faults` of them.
@@ -151,7 +158,7 @@ pub struct Job {
     half_done: bool,
     /// A group is flushed though it is not full.
     is_due: bool,
-    /// Of those that are not recorded yet: steps of which something failed.
+    /// Of those that are not recorded yet: steps of which something failed, or was not done.
     failed: BTreeSet<StepId>,
     faults: u64,
     ending: Option<Outcome>,
@@ -202,15 +209,12 @@ impl Job {
                 if faults > 0 {
                     self.failed.insert(step);
                 }
-                if self.ending == Some(Outcome::NotDurable) {
-                    // Nothing is committed any more: the next run does it again.
-                } else if self.phase.is_staged() {
-                    self.staged.push(step);
-                    self.staged_weight.bytes += weight.bytes;
-                    self.staged_weight.items += weight.items;
-                } else {
-                    self.committed.push(step);
-                }
+                self.ran(step, weight);
+            }
+            Event::GaveUpRest { step, weight } => {
+                self.running -= 1;
+                self.failed.insert(step);
+                self.ran(step, weight);
             }
             Event::GaveUp(_) => {
                 self.running -= 1;
@@ -240,6 +244,18 @@ impl Job {
         }
         self.advance(&mut commands);
         commands
+    }
+
+    fn ran(&mut self, step: StepId, weight: Weight) {
+        if self.ending == Some(Outcome::NotDurable) {
+            // Nothing is committed any more: the next run does it again.
+        } else if self.phase.is_staged() {
+            self.staged.push(step);
+            self.staged_weight.bytes += weight.bytes;
+            self.staged_weight.items += weight.items;
+        } else {
+            self.committed.push(step);
+        }
     }
 
     fn fetched(&mut self, steps: Vec<StepId>) {

@@ -21,6 +21,6 @@ pub mod scan;
 pub mod session;
 pub mod system;
 
-pub use error::{ProtocolFault, RemoteError};
+pub use error::{ProtocolFault, RemoteError, remote_cause};
 pub use link::{Duplex, StarLink};
 pub use system::{Browsed, RemoteSystem, browse};

@@ -105,6 +105,15 @@ fn line_name(line: usize) -> String {
 impl Rules {
     /// Reads the rules of the command line and of the ignore files.
     pub fn new(rules: &[FilterRule], ignore_files: &[PathBuf]) -> Result<Self, RulesError> {
+        Self::with_texts(rules, ignore_files, &[])
+    }
+
+    /// The same, with ignore files of which the text is known.
+    pub fn with_texts(
+        rules: &[FilterRule],
+        ignore_files: &[PathBuf],
+        texts: &[String],
+    ) -> Result<Self, RulesError> {
         let mut command_line = MatcherBuilder::default();
         for rule in rules {
             let (pattern, added) = match rule {
@@ -120,6 +129,12 @@ impl Rules {
                 path: path.clone(),
                 line,
                 source,
+            })?;
+        }
+        for (number, text) in texts.iter().enumerate() {
+            from_files.file(text.as_bytes()).map_err(|(line, source)| {
+                let path = PathBuf::from(format!("ignore file {}", number + 1));
+                RulesError::Line { path, line, source }
             })?;
         }
         Ok(Self {

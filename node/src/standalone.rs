@@ -1,7 +1,7 @@
 //! Standalone runs: no daemon, no port, no configuration. What only looks ([`scan`], [`hash`], [`dedup`]) can look at
 //! stars of a grid as well, given a way there.
 //!
-//! A sync is a plan that is made and run at once; `orbit plan` keeps it in between. Reading order: [`request`] (what is
+//! A sync is a plan that is made and run at once; `orbit plan` keeps it in between, and a job of the grid (`job`) has its source elsewhere. Reading order: [`request`] (what is
 //! asked), `trees` and `guards` (may it be done), `planning`, then `execute`, `run`, `stage`, `copy` and `commit` (it is done).
 
 mod commit;
@@ -11,6 +11,7 @@ pub mod error;
 mod execute;
 mod guards;
 mod inspect;
+mod job;
 mod limiter;
 pub mod observer;
 mod place;
@@ -27,6 +28,7 @@ mod trees;
 pub use dedup::{ChunkTotals, DedupOptions, DedupReport, DuplicateFile, DuplicateSet, Storage, dedup};
 pub use error::{Guard, RunError};
 pub use inspect::{HashRow, ScanRow, WalkRules, hash, scan};
+pub use job::{JobSource, forget_plan, plan_from, run_from, tell_plan};
 pub use place::{Place, StarPlace, browse};
 pub use plans::{PlanReport, list_plans, make_plan, remove_plan, run_plan, show_plan};
 pub use sync::{RunReport, dry_run, sync};

@@ -21,6 +21,7 @@ mod cache;
 mod contents;
 mod counters;
 mod frames;
+mod jails;
 mod session;
 mod stream;
 
@@ -28,6 +29,8 @@ use allowed::AllowedPaths;
 use cache::SharedCache;
 use counters::Counters;
 pub use counters::Ends;
+pub use jails::Jails;
+pub(crate) use jails::Spot;
 use orbit_core::grid::{Fence, Refusal};
 use orbit_core::wire::pulse::Metering;
 use std::path::PathBuf;
@@ -141,6 +144,11 @@ impl StarService {
         let end = session::serve(&self.0, stream, topics).await;
         tracing::debug!(?end, "a system session ended");
         self.0.counters.ended(end);
+    }
+
+    /// The allowed paths, for what this star does on its own.
+    pub fn jails(&self) -> Jails {
+        Jails::of(Arc::clone(&self.0))
     }
 
     /// What was done so far.

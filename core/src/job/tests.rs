@@ -198,6 +198,7 @@ fn event_name(event: &Event) -> String {
         Event::Committed { faults: 0 } => "Committed".to_owned(),
         Event::Committed { .. } => "Committed with a fault".to_owned(),
         Event::GaveUp(_) => "GaveUp".to_owned(),
+        Event::GaveUpRest { .. } => "GaveUpRest".to_owned(),
         event => format!("{event:?}"),
     }
 }

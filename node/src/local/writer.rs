@@ -57,13 +57,15 @@ pub struct WriterOptions {
 }
 
 /// Where displaced objects are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum TrashPlace {
     /// In `.orbit-trash` at the top of the destination.
     InDestination,
     /// In this directory, which lies on the destination's file system. What is displaced on another file system
     /// mounted inside the destination is kept in `.orbit-trash` at the top of that.
     Directory(PathBuf),
+    /// The same, of a directory that is open already.
+    Opened(Arc<Jail>),
 }
 
 /// The writing side of a local tree, for one run. It holds locks that keep other runs out until it is dropped.

@@ -1,6 +1,7 @@
 //! [`RemoteError`]: why a star gave no answer.
 
 use super::pack::PackFault;
+use crate::standalone::error::chain;
 use orbit_core::RelPath;
 use orbit_core::grid::Refusal;
 use orbit_core::system::SystemError;
@@ -142,10 +143,37 @@ impl RemoteError {
         io::Error::new(kind, self)
     }
 
+    /// The same for another ear. Of a cause that cannot be repeated it keeps the kind and the words.
+    pub fn retold(&self) -> Self {
+        let again = |error: &io::Error| io::Error::new(error.kind(), chain(error));
+        match self {
+            Self::Refused(refusal) => Self::Refused(refusal.clone()),
+            Self::Link(error) => Self::Link(again(error)),
+            other => Self::Link(io::Error::new(io::ErrorKind::InvalidData, chain(other))),
+        }
+    }
+
     /// As the error of an operation on `path`.
     pub(crate) fn on(self, path: &RelPath) -> SystemError {
         SystemError::io("ask the star about", path)(self.into_io())
     }
+}
+
+/// What a star's link or the star itself failed with, if that is what is behind an error.
+pub fn remote_cause<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e RemoteError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<RemoteError>() {
+            return Some(found);
+        }
+        // An I/O error's source is that of what it holds.
+        let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = held.and_then(|held| held.downcast_ref::<RemoteError>()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 impl From<ProtocolFault> for RemoteError {

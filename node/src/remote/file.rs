@@ -27,10 +27,8 @@ impl RemoteFile {
     fn ask(&self, call: &Call) -> io::Result<Reply> {
         let mut held = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut session) = held.take() else {
-            return Err(io::Error::new(
-                io::ErrorKind::ConnectionReset,
-                "the connection to the star broke before",
-            ));
+            let before = "the connection to the star broke before";
+            return Err(RemoteError::Link(io::Error::new(io::ErrorKind::ConnectionReset, before)).into_io());
         };
         match session.ask(call).map_err(RemoteError::into_io)? {
             Reply::Failed(error) => {

@@ -179,7 +179,7 @@ impl RemoteScan {
     fn missing(&mut self) -> Option<ScanFault> {
         let broken = self.broken.as_mut()?;
         let path = broken.partial.take().or_else(|| self.order.take_due())?;
-        let again = || io::Error::new(broken.kind, "the scan broke off before");
+        let again = || RemoteError::Link(io::Error::new(broken.kind, "the scan broke off before")).into_io();
         let error = broken.error.take().unwrap_or_else(again);
         Some(ScanFault { error: SystemError::io("scan", &path)(error), path })
     }

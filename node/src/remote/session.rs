@@ -9,21 +9,31 @@ use orbit_core::wire::codec::encode_frame;
 use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireSystemError};
 use orbit_core::wire::{MESSAGE_BYTES_MAX, decode};
 use std::io::{self, BufReader, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Read at a time: most answers come in one piece.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// An open session.
 pub struct Session {
-    stream: BufReader<Box<dyn Duplex>>,
+    stream: BufReader<Metered>,
     /// The last frame; its memory is used again.
     frame: Vec<u8>,
 }
 
 impl Session {
     /// Opens a session for an absolute path of the star.
-    pub fn open(link: &dyn StarLink, path: &[u8], browse: bool) -> Result<(Self, Opened), RemoteError> {
-        let stream = BufReader::with_capacity(BUFFER_BYTES, link.open().map_err(RemoteError::Link)?);
+    ///
+    /// What it carries is added to `wire`.
+    pub fn open(
+        link: &dyn StarLink,
+        path: &[u8],
+        browse: bool,
+        wire: &Arc<AtomicU64>,
+    ) -> Result<(Self, Opened), RemoteError> {
+        let stream = link.open().map_err(RemoteError::Link)?;
+        let stream = BufReader::with_capacity(BUFFER_BYTES, Metered { stream, wire: Arc::clone(wire) });
         let mut session = Self { stream, frame: Vec::new() };
         // The fence is filled in by the Nucleus, through which this passes.
         let opening = Opening { fence: Fence::default(), path: path.to_vec(), browse };
@@ -78,6 +88,37 @@ impl Session {
             Reply::Refused(refusal) => Err(RemoteError::Refused(refusal)),
             reply => Ok(reply),
         }
+    }
+}
+
+/// A stream of which every byte is counted, both ways.
+struct Metered {
+    stream: Box<dyn Duplex>,
+    wire: Arc<AtomicU64>,
+}
+
+impl Metered {
+    fn count(&self, bytes: usize) -> usize {
+        self.wire.fetch_add(bytes as u64, Ordering::Relaxed);
+        bytes
+    }
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        Ok(self.count(read))
+    }
+}
+
+impl Write for Metered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stream.write(bytes)?;
+        Ok(self.count(written))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 

@@ -12,6 +12,7 @@ use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::system::{Call, Opened, Reply};
 use orbit_core::{ByteRange, Chunk, ContentHash, Listing, Metadata, RelPath};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sessions kept for the next call.
@@ -33,15 +34,18 @@ pub(super) struct Sessions {
     /// What the path turned out to be when the first session was opened.
     opened: Opened,
     idle: Mutex<Vec<Session>>,
+    /// Bytes that sessions carried, both ways.
+    wire: Arc<AtomicU64>,
 }
 
 impl RemoteSystem {
     /// Opens an absolute path of a star. If it is a directory, it is the system's root, and so is the path that is
     /// returned; else its directory is the root, and the path its name.
     pub fn open(link: Arc<dyn StarLink>, path: Vec<u8>) -> Result<(Self, RelPath), RemoteError> {
-        let (session, opened) = Session::open(&*link, &path, false)?;
+        let wire = Arc::default();
+        let (session, opened) = Session::open(&*link, &path, false, &wire)?;
         let start = RelPath::new(opened.start.clone()).map_err(|_| ProtocolFault::Path)?;
-        let sessions = Sessions { link, path, opened, idle: Mutex::new(vec![session]) };
+        let sessions = Sessions { link, path, opened, idle: Mutex::new(vec![session]), wire };
         Ok((Self(Arc::new(sessions)), start))
     }
 
@@ -52,6 +56,11 @@ impl RemoteSystem {
     /// The star's name, as it says itself.
     pub fn node(&self) -> &str {
         &self.0.opened.node
+    }
+
+    /// Bytes that crossed the network for it so far, both ways.
+    pub fn bytes_wire(&self) -> u64 {
+        self.0.wire.load(Ordering::Relaxed)
     }
 
     /// Has one call answered by one reply.
@@ -86,7 +95,7 @@ impl Sessions {
                 Err(error) => return Err(error),
             }
         }
-        let (mut session, opened) = Session::open(&*self.link, &self.path, false)?;
+        let (mut session, opened) = Session::open(&*self.link, &self.path, false, &self.wire)?;
         if opened.start != self.opened.start {
             return Err(ProtocolFault::Path.into());
         }
@@ -230,7 +239,7 @@ pub enum Browsed {
 /// Looks at one absolute path of a star.
 #[expect(clippy::needless_pass_by_value, reason = "as `RemoteSystem::open` takes it")]
 pub fn browse(link: &dyn StarLink, path: Vec<u8>) -> Result<Browsed, RemoteError> {
-    let (mut session, opened) = Session::open(link, &path, true)?;
+    let (mut session, opened) = Session::open(link, &path, true, &Arc::default())?;
     if !opened.ways.is_empty() {
         let names = opened.ways.into_iter().map(|name| name.0);
         let is_name = |name: &Vec<u8>| RelPath::root().join(name).is_ok();

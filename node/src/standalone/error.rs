@@ -5,6 +5,7 @@ use crate::remote::RemoteError;
 use crate::rules::RulesError;
 use orbit_core::RelPath;
 use orbit_core::grid::Refusal;
+use orbit_core::grid::refusal::RefusalKind;
 use orbit_core::rel_path::RelPathError;
 use orbit_core::system::SystemError;
 use orbit_store::StoreError;
@@ -129,6 +130,17 @@ pub enum RunError {
     /// Stopped on request while planning; nothing was changed.
     #[error("interrupted while planning")]
     Interrupted,
+}
+
+impl RunError {
+    /// Whether a job's source cannot be asked any more: reached anew, the same run goes on.
+    pub const fn is_source_lost(&self) -> bool {
+        match self {
+            Self::Gone { .. } | Self::Star { .. } | Self::Grid(_) => true,
+            Self::Refused(refusal) => matches!(refusal.kind(), RefusalKind::Unreachable),
+            _ => false,
+        }
+    }
 }
 
 /// A guard that stops a run before it changes anything.

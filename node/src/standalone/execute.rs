@@ -152,7 +152,7 @@ impl Driver<'_> {
                 last_tick = Instant::now();
                 events.push_back(Event::Tick);
             }
-            if !stopping && self.run.context.stop.load(Ordering::Relaxed) {
+            if !stopping && (self.run.context.stop.load(Ordering::Relaxed) || self.run.is_lost()) {
                 stopping = true;
                 self.run.halt.store(true, Ordering::Relaxed);
                 events.push_back(Event::Stop);
@@ -237,10 +237,14 @@ impl Driver<'_> {
                     events.push_back(Event::NoSpace);
                 }
             }
-            Told::Ended(id, StepEnd::GaveUp(staged)) => {
-                staged.directories.iter().for_each(|directory| self.run.writer.discard(&directory.name));
-                staged.alone.iter().for_each(|staged| self.run.writer.discard(&staged.name));
+            // Nothing was staged, or it was applied in place.
+            Told::Ended(id, StepEnd::GaveUp(staged)) if staged.weight.items == 0 => {
                 events.push_back(Event::GaveUp(id));
+            }
+            Told::Ended(id, StepEnd::GaveUp(staged)) => {
+                let weight = staged.weight;
+                self.staged.insert(id, staged);
+                events.push_back(Event::GaveUpRest { step: id, weight });
             }
             Told::Flushed(Ok(())) => events.push_back(Event::Flushed),
             Told::Flushed(Err(error)) => {

@@ -5,13 +5,7 @@ use super::request::SyncRequest;
 use super::trees::{Shape, Trees};
 use crate::local::writer::free_space;
 use orbit_core::Totals;
-use orbit_core::filter::STAGE_NAME;
 use rustix::fd::BorrowedFd;
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// Holds a plan against the guards. `needed_bytes` is the room that what is still to be done takes.
 pub(super) fn check(
@@ -47,35 +41,17 @@ fn check_delete_gate(request: &SyncRequest, totals: &Totals) -> Result<(), Guard
 
 /// Compares with what the new versions need in full: the old ones are freed only after they are replaced. Where source and
 /// destination may share extents they need none of it, so such file systems are not held to it.
-fn check_free_space(trees: &Trees, needed: u64) -> Result<(), RunError> {
+pub(super) fn check_free_space(trees: &Trees, needed: u64) -> Result<(), RunError> {
     // A destination that is still to be made is made in a directory of the same file system; the run itself will see.
     let Some(jail) = &trees.destination else { return Ok(()) };
     let root = jail.root_fd();
     let Ok(space) = free_space(root) else { return Ok(()) };
     // What an earlier run staged is gone on with, or swept, before anything is written.
-    let available =
-        space.bytes.saturating_add(staged_bytes(&trees.destination_path.join(OsStr::from_bytes(STAGE_NAME))));
+    let available = space.bytes.saturating_add(trees.staged_bytes());
     if needed > available && !shares_extents(root) {
         return Err(Guard::FreeSpace { needed, available }.into());
     }
     Ok(())
-}
-
-/// Bytes that a stage area occupies. Links are not followed; what cannot be read counts as nothing.
-fn staged_bytes(area: &Path) -> u64 {
-    let is_directory = fs::symlink_metadata(area).is_ok_and(|found| found.is_dir());
-    let mut directories = if is_directory { vec![area.to_path_buf()] } else { Vec::new() };
-    let mut bytes = 0_u64;
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(found) if found.is_dir() => directories.push(entry.path()),
-                Ok(found) => bytes = bytes.saturating_add(found.blocks().saturating_mul(512)),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
 }
 
 /// Whether a file system of this type can share extents between files.

@@ -3,14 +3,14 @@
 use super::default_threads;
 use super::error::RunError;
 use super::state::UniverseCache;
-use super::trees::root_and_path;
+use super::trees::{root_and_path, root_metadata};
 use crate::api::client::ClientError;
 use crate::local::system::LocalSystem;
-use crate::remote::{self, Browsed, RemoteError, RemoteSystem, StarLink};
+use crate::remote::{self, Browsed, RemoteError, RemoteSystem, StarLink, remote_cause};
 use orbit_core::endpoint::Endpoint;
 use orbit_core::filter::KeepAll;
 use orbit_core::system::{OrbitSystem, ScanOptions, SystemError};
-use orbit_core::{Listing, RelPath};
+use orbit_core::{Listing, Metadata, RelPath};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ impl fmt::Debug for Place {
 }
 
 /// A place that is open.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Site {
     /// Reached by system calls.
     Local(LocalSystem),
@@ -152,7 +152,37 @@ impl Site {
 
     /// Whether it is on this machine.
     pub const fn is_local(&self) -> bool {
-        matches!(self, Self::Local(_))
+        self.local().is_some()
+    }
+
+    /// The system, if it is on this machine.
+    pub const fn local(&self) -> Option<&LocalSystem> {
+        match self {
+            Self::Local(system) => Some(system),
+            Self::Star { .. } => None,
+        }
+    }
+
+    /// Bytes that crossed the network for it so far.
+    pub fn bytes_wire(&self) -> u64 {
+        match self {
+            Self::Local(_) => 0,
+            Self::Star { system, .. } => system.bytes_wire(),
+        }
+    }
+
+    /// Metadata of the root.
+    pub fn root_metadata(&self) -> Result<Metadata, RunError> {
+        match self {
+            Self::Local(system) => root_metadata(system.jail()),
+            Self::Star { system, .. } => system.metadata(&RelPath::root()).map_err(|error| self.fatal(error)),
+        }
+    }
+
+    /// Whether an error, or one of its causes, says that the star cannot be asked any more; and what that ends a run with.
+    pub fn lost(&self, error: &(dyn std::error::Error + 'static)) -> Option<RunError> {
+        let Self::Star { endpoint, .. } = self else { return None };
+        Some(RunError::of_star(endpoint.clone(), remote_cause(error)?.retold()))
     }
 
     /// Tells an operation that failed, after which others may succeed, from a star that is lost.

@@ -2,6 +2,7 @@
 
 use super::error::{RunError, chain};
 use super::observer::{Observer, RunEvent, Verb};
+use super::place::Site;
 use super::progress::{Progress, RunPhase};
 use super::request::SyncRequest;
 use super::state::State;
@@ -22,8 +23,8 @@ use orbit_store::{NewPlan, NewStep, PlanId};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// First bytes of a file that tell what it is.
 const HEADER_BYTES: usize = 512;
@@ -55,17 +56,20 @@ pub(super) fn plan_trees(
     let world = World {
         context,
         source: &trees.source,
+        lost: Mutex::default(),
         source_name: trees.shape.source_name(),
         destination: destination.as_ref(),
         xattrs: request.xattrs,
     };
     let planned = match &trees.shape {
         Shape::Tree => {
-            let filter = Arc::new(Rules::new(&request.rules, &request.ignore_files)?);
+            let (files, texts) = (&request.ignore_files, &request.ignore_texts);
+            let filter = Arc::new(Rules::with_texts(&request.rules, files, texts)?);
             plan_directories(trees, destination.as_ref(), request, options, &filter, &world, sink)?
         }
         Shape::File { source, destination: name } => {
-            let metadata = trees.source.metadata(source)?;
+            let metadata =
+                trees.source.system().metadata(source).map_err(|error| trees.source.fatal(error))?;
             if !super::trees::is_syncable(metadata.kind) {
                 return Err(RunError::WrongKind { path: request.source.clone(), wanted: "a file" });
             }
@@ -74,6 +78,9 @@ pub(super) fn plan_trees(
             planner::plan_file(name.as_bytes(), metadata, existing, options, &world, sink)
         }
     };
+    if let Some(lost) = world.lost.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(lost);
+    }
     planned.map_err(|error| match error {
         PlanError::Interrupted => RunError::Interrupted,
         PlanError::Sink(SinkError(cause)) => RunError::Plan(cause),
@@ -98,12 +105,13 @@ fn plan_directories(
         one_file_system: request.one_file_system,
         threads,
     };
-    let source_root = root_metadata(trees.source.jail())?;
+    let source_root = trees.source.root_metadata()?;
     let destination_root = trees.destination.as_deref().map(root_metadata).transpose()?;
     // The rules of `.orbitignore` files are the source's: the destination's copies are data.
     let destination_options =
         ScanOptions { filter: Arc::new(orbit_core::filter::KeepAll), ..scan_options.clone() };
-    let mut from = trees.source.scan(&scan_options)?;
+    let from = trees.source.system().scan(&scan_options);
+    let mut from = from.map_err(|error| trees.source.fatal(error))?;
     let mut to = destination.map(|system| system.scan(&destination_options)).transpose()?;
     let to: Option<&mut (dyn orbit_core::system::Scan + 'static)> = to.as_deref_mut();
     let planned = planner::plan(
@@ -144,12 +152,13 @@ impl PathFilter for OwnState {
 /// Where the state directory lies in the two trees, if it does.
 fn own_state(state_dir: &Path, trees: &Trees) -> Vec<RelPath> {
     let Ok(state) = fs::canonicalize(state_dir) else { return Vec::new() };
-    let roots = [trees.source.jail().root_path(), &trees.destination_path];
+    let source = trees.source.local().map(|system| system.jail().root_path());
+    let roots = source.into_iter().chain([trees.destination_path.as_path()]);
     let below = |root: &Path| {
         let relative = state.strip_prefix(fs::canonicalize(root).ok()?).ok()?.as_os_str().as_bytes().to_vec();
         RelPath::new(relative).ok().filter(|path| !path.is_root())
     };
-    roots.into_iter().filter_map(below).collect()
+    roots.filter_map(below).collect()
 }
 
 fn report(world: &World<'_>, path: &RelPath, error: &dyn std::error::Error) {
@@ -170,7 +179,9 @@ fn found(
 /// What the planner asks of this machine.
 struct World<'a> {
     context: &'a Context,
-    source: &'a LocalSystem,
+    source: &'a Site,
+    /// Set once the source cannot be asked any more: a plan made without it would be wrong.
+    lost: Mutex<Option<RunError>>,
     /// Name of a single file in the source.
     source_name: Option<&'a RelPath>,
     destination: Option<&'a LocalSystem>,
@@ -186,14 +197,26 @@ impl World<'_> {
 
     fn same(&self, pair: &ContentPair) -> Result<bool, SystemError> {
         let Some(destination) = self.destination else { return Ok(false) };
-        let identity = |system: &LocalSystem, path| system.chunk(path, ChunkDetail::RootOnly, &mut |_| {});
-        Ok(identity(self.source, self.in_source(&pair.path))? == identity(destination, &pair.path)?)
+        let identity =
+            |system: &dyn OrbitSystem, path| system.chunk(path, ChunkDetail::RootOnly, &mut |_| {});
+        Ok(identity(self.source.system(), self.in_source(&pair.path))? == identity(destination, &pair.path)?)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Takes note of an error that says that the source is lost. Whether it does.
+    fn notice_loss(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        let Some(lost) = self.source.lost(error) else { return false };
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(lost);
+        true
     }
 }
 
 impl PlanWorld for World<'_> {
     fn same_content(&self, pairs: &[ContentPair]) -> Vec<Result<bool, SystemError>> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pairs.len());
+        let threads = self.source.calls().min(pairs.len());
         let next = AtomicUsize::new(0);
         let mut answers: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
@@ -216,7 +239,10 @@ impl PlanWorld for World<'_> {
 
     fn same_xattrs(&self, pair: &ContentPair) -> Result<bool, SystemError> {
         let Some(destination) = self.destination.filter(|_| self.xattrs) else { return Ok(true) };
-        let mut wanted = self.source.xattrs(self.in_source(&pair.path))?;
+        let wanted = self.source.system().xattrs(self.in_source(&pair.path));
+        let mut wanted = wanted.inspect_err(|error| {
+            self.notice_loss(error);
+        })?;
         let mut found = destination.xattrs(&pair.path)?;
         wanted.sort();
         found.sort();
@@ -224,12 +250,14 @@ impl PlanWorld for World<'_> {
     }
 
     fn class_of(&self, path: &RelPath) -> Class {
-        let header = self.source.read_header(self.in_source(path), HEADER_BYTES).unwrap_or_default();
+        let header = self.source.system().read_header(self.in_source(path), HEADER_BYTES).unwrap_or_default();
         class_of_header(&header).unwrap_or_default()
     }
 
     fn fault(&self, path: &RelPath, fault: &PlanFault) {
-        report(self, path, fault);
+        if !self.notice_loss(fault) && !self.is_lost() {
+            report(self, path, fault);
+        }
     }
 
     fn notice(&self, path: &RelPath, what: &str) {
@@ -238,7 +266,7 @@ impl PlanWorld for World<'_> {
 
     fn progress(&self, entries: u64) -> bool {
         self.context.progress.scanned.store(entries, Ordering::Relaxed);
-        !self.context.stop.load(Ordering::Relaxed)
+        !self.context.stop.load(Ordering::Relaxed) && !self.is_lost()
     }
 }
 

@@ -6,9 +6,10 @@ use super::guards;
 use super::observer::RunEvent;
 use super::planning::{StoredPlan, announce, plan_trees, tell};
 use super::request::{SyncRequest, Trash};
+use super::run::Counters;
 use super::stage::is_done;
 use super::state::State;
-use super::sync::{RunRecord, RunReport, Strictness, new_plan, open_trees, run_plan_steps};
+use super::sync::{Attempt, RunRecord, RunReport, Strictness, new_plan, open_trees};
 use super::trees::Trees;
 use crate::local::system::LocalSystem;
 use orbit_core::plan::{Change, Step};
@@ -88,10 +89,11 @@ pub fn run_plan(context: &Context, id_prefix: &str) -> Result<RunReport, RunErro
     announce(&totals, &context.progress);
     context.observer.event(&RunEvent::Planned(&totals));
     let record = RunRecord::begin(&state, "plan run", &request);
-    let id = plan.plan.id;
-    let strict = Strictness::Strict;
-    let result = run_plan_steps(context, &request, &mut trees, &state, id, totals, strict, begun);
-    record.finish(&state, &result);
+    let (strictness, counters) = (Strictness::Kept, Counters::default());
+    let (request, state, plan) = (&request, &state, plan.plan.id);
+    let attempt = Attempt { context, request, state, plan, totals, strictness, counters, begun };
+    let result = attempt.run(&mut trees);
+    record.finish(state, &result);
     result
 }
 
@@ -166,7 +168,7 @@ fn report_of(row: &PlanRow) -> Result<PlanReport, RunError> {
     })
 }
 
-fn each_step(
+pub(super) fn each_step(
     state: &State,
     plan: PlanId,
     mut visit: impl FnMut(&Step) -> Result<(), RunError>,
@@ -201,7 +203,7 @@ fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<u64, RunErr
                 let from = source_name.unwrap_or(&path);
                 let now = || destination.as_ref().and_then(|system| system.metadata(&path).ok());
                 if !is_done(&item.change, now)
-                    && !is_fresh(&item.change, &trees.source, destination.as_ref(), from, &path)
+                    && !is_fresh(&item.change, trees.source.system(), destination.as_ref(), from, &path)
                 {
                     changes += 1;
                     first.get_or_insert(path);
@@ -218,7 +220,7 @@ fn check_fresh(state: &State, plan: PlanId, trees: &Trees) -> Result<u64, RunErr
 
 fn is_fresh(
     change: &Change,
-    source: &LocalSystem,
+    source: &dyn OrbitSystem,
     destination: Option<&LocalSystem>,
     from: &RelPath,
     to: &RelPath,

@@ -25,6 +25,9 @@ pub struct SyncRequest {
     pub rules: Vec<FilterRule>,
     /// Files with patterns in gitignore syntax.
     pub ignore_files: Vec<PathBuf>,
+    /// Texts of such files, where they cannot be read by whoever plans; they come after them.
+    #[serde(default)]
+    pub ignore_texts: Vec<String>,
     /// Bandwidth limit with its timetable.
     pub bandwidth: Option<BandwidthSchedule>,
     /// Worker threads; 0 picks by the machine.

@@ -1,25 +1,29 @@
 //! [`Run`]: what all threads of a run share.
 
-use super::error::chain;
+use super::error::{RunError, chain};
 use super::limiter::Limiter;
 use super::observer::RunEvent;
+use super::place::Site;
 use super::request::{SyncRequest, Trash};
 use super::state::State;
+use super::sync::Strictness;
 use super::{Context, Privilege};
 use crate::local::system::LocalSystem;
 use crate::local::writer::LocalWriter;
+use crate::remote::remote_cause;
 use orbit_core::RelPath;
+use orbit_core::plan::Change;
 use orbit_core::system::SystemError;
 use orbit_core::writer::{Disposal, StagedName};
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What all workers of a run share.
 pub(super) struct Run<'a> {
     pub context: &'a Context,
     pub request: &'a SyncRequest,
-    pub source: &'a LocalSystem,
+    pub source: &'a Site,
     /// The destination, for reading what is in place.
     pub destination: &'a LocalSystem,
     pub writer: &'a LocalWriter,
@@ -33,14 +37,16 @@ pub(super) struct Run<'a> {
     pub set_owner: bool,
     pub privilege: Privilege,
     pub granularity_ns: u64,
-    /// Whether a source that changed since the plan fails (a stored plan) or is copied as it is now.
-    pub strict: bool,
+    /// What a source that changed since the plan means, and whether part of the plan may be done.
+    pub strictness: Strictness,
     /// Set when workers should give up what they have in hand.
     pub halt: AtomicBool,
     /// Set once sharing extents between the two trees turned out impossible.
     pub sharing_impossible: AtomicBool,
     /// Staged files that checkpoints name.
     pub kept: Mutex<BTreeSet<StagedName>>,
+    /// Why the source cannot be asked any more.
+    pub lost: Mutex<Option<RunError>>,
 }
 
 /// What was done so far.
@@ -54,6 +60,19 @@ pub(super) struct Counters {
     pub bytes_reused: AtomicU64,
 }
 
+impl Counters {
+    /// Counts a change as made.
+    pub fn count(&self, change: &Change) {
+        let counter = match change {
+            Change::Put { existing: None, .. } | Change::Link { existing: None, .. } => &self.files_new,
+            Change::Put { .. } | Change::Link { .. } | Change::Attributes { .. } => &self.files_changed,
+            Change::Delete { .. } => &self.files_deleted,
+            Change::Finish { .. } => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Why an item was not staged.
 #[derive(Debug)]
 pub(super) enum ItemFault {
@@ -61,11 +80,20 @@ pub(super) enum ItemFault {
     Failed(SystemError),
     /// The run is being stopped.
     Stopped,
+    /// The source cannot be asked any more: the run is stopped, too.
+    Lost(SystemError),
+}
+
+impl ItemFault {
+    /// Whether what is in hand is wanted by the next run.
+    pub const fn is_stop(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Lost(_))
+    }
 }
 
 impl From<SystemError> for ItemFault {
     fn from(error: SystemError) -> Self {
-        Self::Failed(error)
+        if remote_cause(&error).is_some() { Self::Lost(error) } else { Self::Failed(error) }
     }
 }
 
@@ -73,6 +101,24 @@ impl Run<'_> {
     /// Whether what is in hand should be given up.
     pub fn is_stopping(&self) -> bool {
         self.halt.load(Ordering::Relaxed)
+    }
+
+    /// The source cannot be asked any more. The first error says why.
+    pub fn lose(&self, error: &SystemError) {
+        if let Some(lost) = self.source.lost(error) {
+            self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(lost);
+        }
+        self.halt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the source cannot be asked any more.
+    pub fn is_lost(&self) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Why not.
+    pub fn take_loss(&self) -> Option<RunError> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether it is worth trying to share extents with the source.

@@ -3,6 +3,7 @@
 use super::copy::{self, Piece};
 use super::observer::RunEvent;
 use super::run::{ItemFault, Run};
+use super::sync::Strictness;
 use crate::local::writer::AlignedBuffer;
 use orbit_core::compare::same_mtime;
 use orbit_core::job::Weight;
@@ -116,6 +117,11 @@ impl Run<'_> {
                     end = GroupEnd::Stopped;
                     break;
                 }
+                Err(ItemFault::Lost(error)) => {
+                    self.lose(&error);
+                    end = GroupEnd::Stopped;
+                    break;
+                }
                 Err(ItemFault::Failed(error)) => {
                     self.note_fault(&path, &error, done);
                     if let Some(directory) = &mut directory {
@@ -190,8 +196,7 @@ impl Run<'_> {
         done: &mut StagedStep,
         buffer: &mut AlignedBuffer,
     ) -> Result<(), ItemFault> {
-        if self.strict && is_done(&item.change, || self.destination.metadata(path).ok()) {
-            // An earlier run of this plan did it.
+        if self.strictness != Strictness::Fresh && self.was_done(path, &item.change)? {
             return Ok(());
         }
         match &item.change {
@@ -236,6 +241,24 @@ impl Run<'_> {
         }
     }
 
+    /// Whether an earlier run of the plan made a change. One that copied a source as it was then, not as it was planned,
+    /// is found by comparing with the source as it is now.
+    fn was_done(&self, path: &RelPath, change: &Change) -> Result<bool, ItemFault> {
+        let now = self.destination.metadata(path).ok();
+        let mut is_made = is_done(change, || now);
+        if let (false, Strictness::Again, Change::Put { existing, .. }, Some(found)) =
+            (is_made, self.strictness, change, now)
+            && existing.is_none_or(|existing| existing.identity() != found.identity())
+        {
+            let source = self.source.system().metadata(self.source_name.as_ref().unwrap_or(path))?;
+            is_made = is_done(&Change::Put { source, existing: *existing }, || now);
+        }
+        if is_made && self.strictness == Strictness::Again {
+            self.counters.count(change);
+        }
+        Ok(is_made)
+    }
+
     /// Stages a copy of one object.
     fn put(
         &self,
@@ -252,7 +275,7 @@ impl Run<'_> {
         let link_text;
         let node = match planned.kind {
             EntryKind::Symlink => {
-                link_text = self.source.read_link(from)?;
+                link_text = self.source.system().read_link(from)?;
                 Node::Symlink(&link_text)
             }
             EntryKind::Fifo => Node::Fifo,
@@ -282,9 +305,9 @@ impl Run<'_> {
         place: Place<'_>,
         buffer: &mut AlignedBuffer,
     ) -> Result<Put, ItemFault> {
-        let source = self.source.open(from)?;
+        let source = self.source.system().open(from)?;
         let fresh = source.metadata().map_err(SystemError::io("read", path))?;
-        if self.strict && fresh.identity() != planned.identity() {
+        if self.strictness == Strictness::Kept && fresh.identity() != planned.identity() {
             return Err(SystemError::Changed { path: path.clone() }.into());
         }
         let xattrs = self.request.xattrs.then(|| source.xattrs()).transpose();
@@ -310,17 +333,21 @@ impl Run<'_> {
         match result {
             Ok(()) => Ok(Put { name, pieces: copied.pieces, has_checkpoint: copied.has_checkpoint, lost }),
             Err(error) => {
-                self.writer.discard(&name);
-                if copied.has_checkpoint {
-                    self.forget_checkpoint(path);
+                let fault = ItemFault::from(error);
+                // What a checkpoint names is gone on with when the source is there again.
+                if !(fault.is_stop() && copied.has_checkpoint) {
+                    self.writer.discard(&name);
+                    if copied.has_checkpoint {
+                        self.forget_checkpoint(path);
+                    }
                 }
-                Err(error.into())
+                Err(fault)
             }
         }
     }
 
     fn xattrs_of(&self, path: &RelPath) -> Result<Option<Vec<Xattr>>, SystemError> {
-        self.request.xattrs.then(|| self.source.xattrs(path)).transpose()
+        self.request.xattrs.then(|| self.source.system().xattrs(path)).transpose()
     }
 
     fn change<'x>(&self, source: &Metadata, xattrs: Option<&'x [Xattr]>) -> AttributeChange<'x> {
@@ -382,16 +409,21 @@ impl Run<'_> {
     }
 }
 
-/// Whether the destination has already what a change makes: a plan that is run again finds its own work.
+/// Whether the destination has already what a change makes: a plan that is run again finds its own work. What the plan
+/// found there is not it, however alike it looks: contents may differ, and attributes that are not compared here.
 pub(super) fn is_done(change: &Change, now: impl FnOnce() -> Option<Metadata>) -> bool {
+    let made = |source: &Metadata, existing: Option<&Metadata>, now: Metadata| {
+        let (is, wanted) = (&now.attributes, &source.attributes);
+        now.kind == source.kind
+            && now.size == source.size
+            && (is.mtime, is.mode) == (wanted.mtime, wanted.mode)
+            && existing.is_none_or(|existing| existing.identity() != now.identity())
+    };
     match change {
-        Change::Put { source, .. } | Change::Attributes { source, .. } | Change::Link { source, .. } => now()
-            .is_some_and(|now| {
-                let (is, wanted) = (&now.attributes, &source.attributes);
-                now.kind == source.kind
-                    && now.size == source.size
-                    && (is.mtime, is.mode) == (wanted.mtime, wanted.mode)
-            }),
+        Change::Put { source, existing } | Change::Link { source, existing, .. } => {
+            now().is_some_and(|now| made(source, existing.as_ref(), now))
+        }
+        Change::Attributes { source, existing } => now().is_some_and(|now| made(source, Some(existing), now)),
         Change::Delete { .. } => now().is_none(),
         Change::Finish { .. } => false,
     }

@@ -7,7 +7,7 @@ use super::limiter::Limiter;
 use super::observer::RunEvent;
 use super::planning::{StoredPlan, Told, announce, plan_trees};
 use super::progress::RunPhase;
-use super::request::{SyncRequest, Trash};
+use super::request::SyncRequest;
 use super::run::{Counters, Run};
 use super::state::{State, now_ms, open_universe};
 use super::trees::Trees;
@@ -64,8 +64,9 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
         })
     } else {
         let plan = sink.seal(&super::plans::encode_totals(&totals))?;
-        let result =
-            run_plan_steps(context, request, &mut trees, &state, plan, totals, Strictness::Lenient, begun);
+        let (strictness, counters) = (Strictness::Fresh, Counters::default());
+        let attempt = Attempt { context, request, state: &state, plan, totals, strictness, counters, begun };
+        let result = attempt.run(&mut trees);
         // A sync plans anew each time.
         if let Err(error) = state.jobs().remove_plan(plan) {
             tracing::warn!(error = chain(&error), "cannot remove a finished plan");
@@ -99,18 +100,23 @@ pub(super) fn open_trees(context: &Context, request: &SyncRequest) -> Result<Tre
     {
         trees.remember_hashes(Arc::new(cache));
     }
-    if let Some(jail) = &trees.destination {
-        begin_error(&trees, LocalWriter::check_idle(jail))?;
-        if has_stage_area(&trees) {
-            // A killed run may have renamed what nobody made durable yet, and the plan will count on it.
-            rustix::fs::syncfs(jail.root_fd()).map_err(|errno| RunError::Path {
-                operation: "flush",
-                path: trees.destination_path.clone(),
-                source: errno.into(),
-            })?;
-        }
-    }
+    settle_destination(&trees)?;
     Ok(trees)
+}
+
+/// Refuses a destination that another run writes to, and makes durable what a killed one left: it may have renamed what
+/// nobody flushed yet, and the plan will count on it.
+pub(super) fn settle_destination(trees: &Trees) -> Result<(), RunError> {
+    let Some(jail) = &trees.destination else { return Ok(()) };
+    begin_error(trees, LocalWriter::check_idle(jail))?;
+    if !trees.has_stage_area() {
+        return Ok(());
+    }
+    rustix::fs::syncfs(jail.root_fd()).map_err(|errno| RunError::Path {
+        operation: "flush",
+        path: trees.destination_path.clone(),
+        source: errno.into(),
+    })
 }
 
 fn begin_error<T>(trees: &Trees, result: Result<T, crate::local::writer::BeginError>) -> Result<T, RunError> {
@@ -129,86 +135,97 @@ pub(super) fn new_plan(request: &SyncRequest, saved: bool) -> NewPlan {
     }
 }
 
-/// Whether a source that changed since the plan is copied as it is now, or fails.
+/// How a plan's steps are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strictness {
-    Lenient,
-    Strict,
+    /// The plan was made for this run: a source that changed since is copied as it is now.
+    Fresh,
+    /// The same, but earlier attempts may have done part of it.
+    Again,
+    /// The plan was kept: a source that changed since fails. Earlier runs may have done part of it.
+    Kept,
 }
 
-/// Runs a stored plan's steps to the end, durable.
-#[allow(clippy::too_many_arguments)] // each is a different thing that only this place brings together
-pub(super) fn run_plan_steps(
-    context: &Context,
-    request: &SyncRequest,
-    trees: &mut Trees,
-    state: &State,
-    plan: PlanId,
-    totals: Totals,
-    strictness: Strictness,
-    begun: Instant,
-) -> Result<RunReport, RunError> {
-    let jail = trees.make_destination()?;
-    let key = destination_key(&trees.destination_path);
-    let options = WriterOptions {
-        run_id: trash_name(),
-        trash: match &request.trash {
-            Trash::Directory(path) => TrashPlace::Directory(path.clone()),
-            Trash::Off | Trash::Default => TrashPlace::InDestination,
-        },
-        keep_staged: checkpointed(state, &key),
-    };
-    let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
-    sweep_mounts(context, &writer, &trees.destination_path);
-    let granularity_ns = timestamp_granularity_ns(jail.root_fd()).unwrap_or(1);
-    let destination = LocalSystem::new(jail.clone());
-    let privilege = Privilege::current();
-    let run = Run {
-        context,
-        request,
-        source: &trees.source,
-        destination: &destination,
-        writer: &writer,
-        state,
-        limiter: Limiter::new(request.bandwidth.clone()),
-        counters: Counters::default(),
-        destination_key: key,
-        source_name: trees.shape.source_name().cloned(),
-        set_owner: request.owner && privilege.is_root,
-        privilege,
-        granularity_ns,
-        strict: strictness == Strictness::Strict,
-        halt: AtomicBool::new(false),
-        sharing_impossible: AtomicBool::new(false),
-        kept: Mutex::default(),
-    };
-    let workers = if request.jobs == 0 { default_threads().max(2) } else { request.jobs.min(64) };
-    let executed = execute(&run, plan, workers, totals.faults, totals.files_deleted > 0);
-    let kept = std::mem::take(&mut *run.kept.lock().expect("inserting does not panic"));
-    let kept = still_wanted(state, &run.destination_key, kept, &executed);
-    let mut summary = summary_of(&totals, Some(&run.counters), begun);
-    context.progress.set_phase(RunPhase::Flushing);
-    drop(run);
-    // Only what ended with a flush may take its stage area away: found by the next run, it says that there is something
-    // to make durable.
-    let is_durable = matches!(&executed, Ok((outcome, ..)) if *outcome != Outcome::NotDurable);
-    let finished = if is_durable { writer.finish(&kept) } else { Ok(()) };
-    let (outcome, mut faults, cause) = executed?;
-    if let Err(error) = finished {
-        // All is in place and safe; what could not be swept is swept by the next run.
-        faults += 1;
-        let path = error.path().clone();
-        context.observer.event(&RunEvent::Fault { path: &path, message: &chain(&error) });
-    }
-    summary.elapsed_ms = begun.elapsed().as_millis() as u64;
-    let report = RunReport { summary, totals, interrupted: outcome == Outcome::Stopped, faults };
-    let path = trees.destination_path.clone();
-    match (outcome, cause) {
-        (Outcome::NoSpace, _) => Err(RunError::NoSpace { path, report: Box::new(report) }),
-        (Outcome::NotDurable, Some(source)) => {
-            Err(RunError::NotDurable { path, source, report: Box::new(report) })
+/// One attempt to run what is left of a stored plan.
+pub(super) struct Attempt<'a> {
+    pub context: &'a Context,
+    pub request: &'a SyncRequest,
+    pub state: &'a State,
+    pub plan: PlanId,
+    pub totals: Totals,
+    pub strictness: Strictness,
+    /// What counts as done before it begins.
+    pub counters: Counters,
+    pub begun: Instant,
+}
+
+impl Attempt<'_> {
+    /// Runs the steps to the end, durable.
+    pub fn run(self, trees: &mut Trees) -> Result<RunReport, RunError> {
+        let Attempt { context, request, state, plan, totals, strictness, counters, begun } = self;
+        let jail = trees.make_destination()?;
+        let key = destination_key(&trees.destination_path);
+        let options = WriterOptions {
+            run_id: trash_name(),
+            trash: trees.trash_place(),
+            keep_staged: checkpointed(state, &key),
+        };
+        let writer = begin_error(trees, LocalWriter::begin(jail.clone(), options))?;
+        sweep_mounts(context, &writer, &trees.destination_path);
+        let granularity_ns = timestamp_granularity_ns(jail.root_fd()).unwrap_or(1);
+        let destination = LocalSystem::new(jail.clone());
+        let privilege = Privilege::current();
+        let run = Run {
+            context,
+            request,
+            source: &trees.source,
+            destination: &destination,
+            writer: &writer,
+            state,
+            limiter: Limiter::new(request.bandwidth.clone()),
+            counters,
+            destination_key: key,
+            source_name: trees.shape.source_name().cloned(),
+            set_owner: request.owner && privilege.is_root,
+            privilege,
+            granularity_ns,
+            strictness,
+            halt: AtomicBool::new(false),
+            sharing_impossible: AtomicBool::new(!trees.source.is_local()),
+            kept: Mutex::default(),
+            lost: Mutex::default(),
+        };
+        let workers = if request.jobs == 0 { default_threads().max(2) } else { request.jobs.min(64) };
+        let executed = execute(&run, plan, workers, totals.faults, totals.files_deleted > 0);
+        let kept = std::mem::take(&mut *run.kept.lock().expect("inserting does not panic"));
+        let kept = still_wanted(state, &run.destination_key, kept, &executed);
+        let mut summary = summary_of(&totals, Some(&run.counters), begun);
+        let lost = run.take_loss();
+        context.progress.set_phase(RunPhase::Flushing);
+        drop(run);
+        // Only what ended with a flush may take its stage area away: found by the next run, it says that there is
+        // something to make durable.
+        let is_durable = matches!(&executed, Ok((outcome, ..)) if *outcome != Outcome::NotDurable);
+        let finished = if is_durable { writer.finish(&kept) } else { Ok(()) };
+        let (outcome, mut faults, cause) = executed?;
+        if let Err(error) = finished {
+            // All is in place and safe; what could not be swept is swept by the next run.
+            faults += 1;
+            let path = error.path().clone();
+            context.observer.event(&RunEvent::Fault { path: &path, message: &chain(&error) });
         }
-        _ => Ok(report),
+        summary.elapsed_ms = begun.elapsed().as_millis() as u64;
+        let report = RunReport { summary, totals, interrupted: outcome == Outcome::Stopped, faults };
+        let path = trees.destination_path.clone();
+        match (outcome, cause, lost) {
+            (Outcome::NoSpace, ..) => Err(RunError::NoSpace { path, report: Box::new(report) }),
+            (Outcome::NotDurable, Some(source), _) => {
+                Err(RunError::NotDurable { path, source, report: Box::new(report) })
+            }
+            // Whoever asked to stop gets what was asked for.
+            (Outcome::Stopped, _, Some(lost)) if !context.stop.load(Ordering::Relaxed) => Err(lost),
+            _ => Ok(report),
+        }
     }
 }
 
@@ -276,16 +293,10 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a run that did not end left its stage area.
-fn has_stage_area(trees: &Trees) -> bool {
-    let stage = std::ffi::OsStr::from_bytes(orbit_core::filter::STAGE_NAME);
-    fs::symlink_metadata(trees.destination_path.join(stage)).is_ok()
-}
-
 /// Sweeps what a killed run left, where there is nothing else to do.
-fn settle_leftovers(context: &Context, trees: &Trees, state: &State) -> Result<(), RunError> {
+pub(super) fn settle_leftovers(context: &Context, trees: &Trees, state: &State) -> Result<(), RunError> {
     let Some(jail) = &trees.destination else { return Ok(()) };
-    if !has_stage_area(trees) {
+    if !trees.has_stage_area() {
         return Ok(());
     }
     let options = WriterOptions {
@@ -324,7 +335,7 @@ fn trash_name() -> Vec<u8> {
     now.strftime("%Y-%m-%dT%H-%M-%S%.3fZ").to_string().into_bytes()
 }
 
-fn summary_of(totals: &Totals, counters: Option<&Counters>, begun: Instant) -> Summary {
+pub(super) fn summary_of(totals: &Totals, counters: Option<&Counters>, begun: Instant) -> Summary {
     let count = |pick: fn(&Counters) -> &std::sync::atomic::AtomicU64| {
         counters.map_or(0, |counters| pick(counters).load(Ordering::Relaxed))
     };

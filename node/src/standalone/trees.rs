@@ -1,11 +1,18 @@
 //! [`Trees`]: the two endpoints of a sync, opened and held against the guards that look at nothing but them.
 
+mod jailed;
+
 use super::error::{Guard, RunError, chain};
+use super::place::Site;
 use super::request::{SyncRequest, Trash};
 use super::state::UniverseCache;
 use crate::local::jail::Jail;
+use crate::local::manifest_cache::ManifestCache;
 use crate::local::metadata;
 use crate::local::system::LocalSystem;
+use crate::local::writer::TrashPlace;
+use orbit_core::filter::STAGE_NAME;
+use orbit_core::system::{OrbitSystem, ScanOptions};
 use orbit_core::{EntryKind, Metadata, RelPath};
 use std::ffi::OsStr;
 use std::fs;
@@ -16,18 +23,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is synced to what.
-#[derive(Debug)]
 pub struct Trees {
     /// The source's root: the directory, or the directory that holds the file.
-    pub source: LocalSystem,
+    pub source: Site,
     /// Where the destination's root is or will be.
     pub destination_path: PathBuf,
     /// The destination's root; `None` while it does not exist.
     pub destination: Option<Arc<Jail>>,
     /// Whole trees, or one file.
     pub shape: Shape,
-    /// Hashes that readers of both trees look up and leave behind.
-    hashes: Option<Arc<UniverseCache>>,
+    /// Where a root that does not exist is made, if not by the text of its path.
+    home: Option<(Arc<Jail>, RelPath)>,
+    /// Where displaced objects go.
+    trash: TrashPlace,
+    /// Hashes that readers of the trees look up and leave behind.
+    hashes: Option<Arc<dyn ManifestCache>>,
+    /// The same, where this run is to write them down.
+    universe: Option<Arc<UniverseCache>>,
 }
 
 /// Whether a tree or a file is synced.
@@ -77,12 +89,45 @@ impl Trees {
             return Ok(jail.clone());
         }
         let path = &self.destination_path;
-        fs::create_dir(path)
-            .or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
-            .map_err(|source| RunError::Path { operation: "create", path: path.clone(), source })?;
-        let jail = Arc::new(open_jail(path)?);
+        let made = match &self.home {
+            Some((home, name)) => jailed::make_directory(home, name),
+            None => fs::create_dir(path),
+        };
+        made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+            .map_err(|source| path_error("create", path, source))?;
+        let jail = match &self.home {
+            Some((home, name)) => home.below(name)?,
+            None => open_jail(path)?,
+        };
+        let jail = Arc::new(jail);
         self.destination = Some(jail.clone());
         Ok(jail)
+    }
+
+    /// Where displaced objects go.
+    pub fn trash_place(&self) -> TrashPlace {
+        self.trash.clone()
+    }
+
+    /// Whether a run that did not end left its stage area.
+    pub fn has_stage_area(&self) -> bool {
+        self.destination.as_deref().is_some_and(|jail| metadata::of_name(jail.root_fd(), STAGE_NAME).is_ok())
+    }
+
+    /// Bytes that such a stage area occupies. What cannot be read counts as nothing.
+    pub fn staged_bytes(&self) -> u64 {
+        let Some(jail) = self.destination.clone().filter(|_| self.has_stage_area()) else { return 0 };
+        let start = RelPath::root().join(STAGE_NAME).expect("the reserved name is a plain name");
+        let filter = Arc::new(orbit_core::filter::KeepAll);
+        let options = ScanOptions { start, filter, one_file_system: true, threads: 1 };
+        let Ok(mut scan) = LocalSystem::new(jail).scan(&options) else { return 0 };
+        let mut bytes = 0_u64;
+        while let Some(found) = scan.next() {
+            let entries = found.iter().flat_map(|listing| listing.entries());
+            let files = entries.filter(|entry| !entry.metadata.is_directory());
+            bytes = files.map(|entry| entry.metadata.allocated).fold(bytes, u64::saturating_add);
+        }
+        bytes
     }
 
     /// A reader of the destination, if it exists.
@@ -96,14 +141,15 @@ impl Trees {
 
     /// Has readers of both trees look up hashes, and remember those they compute.
     pub fn remember_hashes(&mut self, hashes: Arc<UniverseCache>) {
-        self.source = self.source.clone().with_cache(hashes.clone());
-        self.hashes = Some(hashes);
+        self.source = self.source.clone().with_cache(&hashes);
+        self.hashes = Some(hashes.clone());
+        self.universe = Some(hashes);
     }
 
     /// Writes down what was hashed. Not being able to is no reason to fail.
     pub fn keep_hashes(&self) {
-        if let Some(hashes) = &self.hashes
-            && let Err(error) = hashes.flush()
+        if let Some(universe) = &self.universe
+            && let Err(error) = universe.flush()
         {
             tracing::warn!(error = chain(&error), "cannot keep hashes");
         }
@@ -124,11 +170,14 @@ impl Trees {
         };
         check_nesting(&request.source, &request.destination, destination.is_some())?;
         Ok(Self {
-            source: LocalSystem::new(Arc::new(source)),
+            source: Site::Local(LocalSystem::new(Arc::new(source))),
             destination_path: request.destination.clone(),
             destination,
             shape: Shape::Tree,
+            home: None,
+            trash: trash_of(request),
             hashes: None,
+            universe: None,
         })
     }
 
@@ -151,11 +200,14 @@ impl Trees {
             Err(error) => return Err(error),
         };
         let trees = Self {
-            source: LocalSystem::new(Arc::new(open_jail(&source_root)?)),
+            source: Site::Local(LocalSystem::new(Arc::new(open_jail(&source_root)?))),
             destination_path,
             destination,
             shape: Shape::File { source: source_name, destination: destination_name },
+            home: None,
+            trash: trash_of(request),
             hashes: None,
+            universe: None,
         };
         trees.check_same_file(request)?;
         Ok(trees)
@@ -242,6 +294,14 @@ fn parent_of(path: &Path) -> Result<PathBuf, RunError> {
         return Ok(parent);
     }
     Err(RunError::NoParent { path: path.to_path_buf() })
+}
+
+/// Where displaced objects go, by the text of its path.
+fn trash_of(request: &SyncRequest) -> TrashPlace {
+    match &request.trash {
+        Trash::Directory(path) => TrashPlace::Directory(path.clone()),
+        Trash::Off | Trash::Default => TrashPlace::InDestination,
+    }
 }
 
 fn path_error(operation: &'static str, path: &Path, source: io::Error) -> RunError {

@@ -83,7 +83,7 @@ impl Harness {
         for &step in &self.running {
             choices.extend([0, 1].map(|faults| Event::Ran { step, weight, faults }));
             if self.ending.is_some() {
-                choices.push(Event::GaveUp(step));
+                choices.extend([Event::GaveUp(step), Event::GaveUpRest { step, weight }]);
             }
         }
         match self.in_flight {
@@ -125,6 +125,12 @@ impl Harness {
                 if *faults > 0 {
                     self.failed.insert(*step);
                 }
+                let into = if self.job.phase().is_staged() { &mut self.staged } else { &mut self.in_place };
+                into.insert(*step, Promise::Volatile);
+            }
+            Event::GaveUpRest { step, .. } => {
+                self.running.retain(|other| other != step);
+                self.failed.insert(*step);
                 let into = if self.job.phase().is_staged() { &mut self.staged } else { &mut self.in_place };
                 into.insert(*step, Promise::Volatile);
             }

@@ -11,6 +11,7 @@ use orbit_core::{Attributes, EntryKind, RelPath};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, openat};
 use rustix::io::{Errno, Result};
+use std::path::Path;
 use std::sync::Mutex;
 
 /// How many objects of one name a run can displace; more than a path can hold in one run.
@@ -54,20 +55,34 @@ impl Trash {
                 Ok(Self::below(root, &options.run_id))
             }
             TrashPlace::Directory(directory) => {
-                let refuse =
-                    |errno: Errno| BeginError::Trash { directory: directory.clone(), source: errno.into() };
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let given = openat(CWD, directory, flags, Mode::empty()).map_err(refuse)?;
-                let same = match (Volume::of(&root), Volume::of(&given)) {
-                    (Ok(root), Ok(given)) => root == given,
-                    _ => false,
-                };
-                if !same {
-                    return Err(BeginError::TrashElsewhere { directory: directory.clone() });
-                }
-                Ok(Self { base: Base::Given(given), run: options.run_id.clone(), opened: Mutex::default() })
+                let given = openat(CWD, directory, flags, Mode::empty()).map_err(|errno| {
+                    BeginError::Trash { directory: directory.clone(), source: errno.into() }
+                })?;
+                Self::given(&root, given, directory, options)
+            }
+            TrashPlace::Opened(jail) => {
+                let given = jail.open_directory(&RelPath::root())?;
+                Self::given(&root, given, jail.root_path(), options)
             }
         }
+    }
+
+    /// The trash in a directory that was named, which must lie on the root's volume.
+    fn given(
+        root: &OwnedFd,
+        given: OwnedFd,
+        named: &Path,
+        options: &WriterOptions,
+    ) -> std::result::Result<Self, BeginError> {
+        let same = match (Volume::of(root), Volume::of(&given)) {
+            (Ok(root), Ok(given)) => root == given,
+            _ => false,
+        };
+        if !same {
+            return Err(BeginError::TrashElsewhere { directory: named.to_path_buf() });
+        }
+        Ok(Self { base: Base::Given(given), run: options.run_id.clone(), opened: Mutex::default() })
     }
 
     /// The trash below a directory, for volumes mounted inside the destination.

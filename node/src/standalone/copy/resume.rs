@@ -93,8 +93,8 @@ impl Resumed {
                     has_checkpoint: checkpointed > 0,
                 })
             }
-            Err(ItemFault::Stopped) if is_dense && self.checkpoint(run, fresh, path).is_ok() => {
-                Err(ItemFault::Stopped)
+            Err(fault) if fault.is_stop() && is_dense && self.checkpoint(run, fresh, path).is_ok() => {
+                Err(fault)
             }
             Err(fault) => {
                 run.writer.discard(self.staged.name());

@@ -1,0 +1,332 @@
+//! The engine of a grid's jobs: plans and runs with a source at a star, below the allowed paths of another.
+#![cfg(target_os = "linux")]
+
+use orbit_node::remote::{Duplex, StarLink};
+use orbit_node::standalone::observer::{Observer, RunEvent};
+use orbit_node::standalone::request::{SyncRequest, Trash};
+use orbit_node::standalone::{
+    Context, JobSource, RunError, RunReport, forget_plan, plan_from, run_from, tell_plan,
+};
+use orbit_store::PlanId;
+use orbit_tests::snapshot::assert_same_tree;
+use orbit_tests::star::{Link, Star};
+use orbit_tests::tree::Tree;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What an observer heard that is no mere progress.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Observer for Heard {
+    fn event(&self, event: &RunEvent<'_>) {
+        let line = match event {
+            RunEvent::Fault { path, message } => format!("{path}: {message}"),
+            RunEvent::Notice(notice) => (*notice).to_owned(),
+            RunEvent::Change { verb, path, .. } => format!("{verb:?} {path}"),
+            RunEvent::Planned(_) => return,
+        };
+        self.0.lock().expect("no panic").push(line);
+    }
+}
+
+/// A source star, a destination star, and their trees.
+struct Stage {
+    _directory: tempfile::TempDir,
+    from: PathBuf,
+    to: PathBuf,
+    source: Star,
+    destination: Star,
+    state: PathBuf,
+    heard: Arc<Heard>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (from, allowed) = (directory.path().join("from"), directory.path().join("allowed"));
+        let state = directory.path().join("state");
+        for path in [&from, &allowed, &state] {
+            fs::create_dir(path).expect("made");
+        }
+        let (source, destination) = (Star::allowing(&[&from]), Star::allowing(&[&allowed]));
+        let (to, heard, stop) = (allowed.join("to"), Arc::default(), Arc::default());
+        Self { _directory: directory, from, to, source, destination, state, heard, stop }
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            state_dir: self.state.clone(),
+            observer: self.heard.clone(),
+            progress: Arc::default(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn request(&self) -> SyncRequest {
+        request(&self.to)
+    }
+
+    fn by(&self, link: Arc<dyn StarLink>, path: &Path) -> Result<JobSource, RunError> {
+        JobSource::of_star(link, path.as_os_str().as_bytes().to_vec(), format!("nas1:{}", path.display()))
+    }
+
+    fn reach(&self) -> JobSource {
+        self.by(self.source.link(), &self.from).expect("opens")
+    }
+
+    fn plan(&self, request: &SyncRequest, source: &JobSource) -> Result<PlanId, RunError> {
+        plan_from(&self.context(), request, source, &self.destination.service.jails()).map(|plan| plan.0)
+    }
+
+    fn run(&self, request: &SyncRequest, plan: PlanId, source: &JobSource) -> Result<RunReport, RunError> {
+        run_from(&self.context(), request, plan, source, &self.destination.service.jails())
+    }
+
+    fn sync(&self, request: &SyncRequest) -> RunReport {
+        let source = self.reach();
+        let plan = self.plan(request, &source).expect("plans");
+        let report = self.run(request, plan, &source).expect("runs");
+        forget_plan(&self.context(), plan).expect("forgets");
+        report
+    }
+
+    fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut self.heard.0.lock().expect("no panic"))
+    }
+}
+
+fn request(to: &Path) -> SyncRequest {
+    SyncRequest {
+        source: "nas1:/from".into(),
+        destination: to.to_owned(),
+        mirror: false,
+        max_delete_percent: 100,
+        trash: Trash::Off,
+        checksum: false,
+        verify: false,
+        rules: Vec::new(),
+        ignore_files: Vec::new(),
+        ignore_texts: Vec::new(),
+        bandwidth: None,
+        jobs: 0,
+        one_file_system: false,
+        owner: true,
+        permissions: true,
+        xattrs: true,
+        source_marker: None,
+    }
+}
+
+/// A way that breaks off once so many bytes came over it, until it is mended.
+struct Brittle {
+    link: Arc<Link>,
+    left: Arc<AtomicI64>,
+}
+
+struct BrittleStream {
+    stream: Box<dyn Duplex>,
+    left: Arc<AtomicI64>,
+}
+
+impl StarLink for Brittle {
+    fn open(&self) -> io::Result<Box<dyn Duplex>> {
+        if self.left.load(Ordering::Relaxed) <= 0 {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(Box::new(BrittleStream { stream: self.link.open()?, left: Arc::clone(&self.left) }))
+    }
+}
+
+impl Read for BrittleStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        if self.left.fetch_sub(read as i64, Ordering::Relaxed) <= read as i64 {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(read)
+    }
+}
+
+impl Write for BrittleStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left.load(Ordering::Relaxed) <= 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+#[test]
+fn a_tree_comes_over_and_what_changed_follows() {
+    let stage = Stage::new();
+    let mut tree = Tree::mixed(&stage.from, 1, 300);
+    let report = stage.sync(&stage.request());
+    assert_eq!((report.faults, report.interrupted), (0, false), "{:?}", stage.heard());
+    assert!(report.summary.bytes_wire > report.summary.bytes_written / 2);
+    assert_same_tree(&stage.from, &stage.to);
+    let again = stage.sync(&stage.request());
+    assert_eq!((again.totals.steps, again.summary.files_new), (0, 0), "{:?}", stage.heard());
+    tree.evolve();
+    let request = SyncRequest { mirror: true, verify: true, ..stage.request() };
+    let report = stage.sync(&request);
+    assert_eq!(report.faults, 0, "{:?}", stage.heard());
+    assert_same_tree(&stage.from, &stage.to);
+}
+
+#[test]
+fn contents_are_compared_where_they_lie() {
+    let stage = Stage::new();
+    let tree = Tree::at(&stage.from, 2);
+    tree.write("a/same", "the same");
+    tree.write("a/other", "one way");
+    stage.sync(&stage.request());
+    let found = fs::metadata(stage.from.join("a/other")).expect("there").modified().expect("a time");
+    let file = fs::File::options().write(true).open(stage.to.join("a/other")).expect("opens");
+    (&file).write_all(b"another").expect("written");
+    file.set_modified(found).expect("set");
+    assert_eq!(stage.sync(&stage.request()).totals.steps, 0);
+    let request = SyncRequest { checksum: true, ..stage.request() };
+    assert_eq!(stage.sync(&request).summary.files_changed, 1);
+    assert_same_tree(&stage.from, &stage.to);
+}
+
+#[test]
+fn a_single_file_goes_where_it_is_sent() {
+    let stage = Stage::new();
+    Tree::at(&stage.from, 3).write("file", "content");
+    let source = stage.by(stage.source.link(), &stage.from.join("file")).expect("opens");
+    let run = |to: &Path| {
+        let request = request(to);
+        let plan = stage.plan(&request, &source)?;
+        stage.run(&request, plan, &source)
+    };
+    let read = |path: &str| fs::read(stage.to.parent().expect("it has one").join(path)).ok();
+    run(&stage.to).expect("under another name");
+    assert_eq!(read("to").as_deref(), Some(&b"content"[..]));
+    run(stage.to.parent().expect("it has one")).expect("into a directory");
+    assert_eq!(read("file").as_deref(), Some(&b"content"[..]));
+    let mut made = stage.to.with_file_name("made").into_os_string();
+    made.push("/");
+    run(Path::new(&made)).expect("into a directory that is made");
+    assert_eq!(read("made/file").as_deref(), Some(&b"content"[..]));
+    assert!(matches!(run(&stage.to.join("below/it")), Err(RunError::NoParent { .. } | RunError::System(_))));
+}
+
+#[test]
+fn a_source_on_the_same_star_is_read_below_what_it_allows() {
+    let stage = Stage::new();
+    let jails = stage.destination.service.jails();
+    let here = stage.to.with_file_name("here");
+    Tree::at(&here, 4).write("a/file", "content");
+    let open = |path: &Path| JobSource::of_this(&jails, path.as_os_str().as_bytes(), "nas2:here".to_owned());
+    let source = open(&here).expect("opens");
+    let plan = stage.plan(&stage.request(), &source).expect("plans");
+    let report = stage.run(&stage.request(), plan, &source).expect("runs");
+    assert_eq!((report.summary.files_new, report.summary.bytes_wire), (1, 0));
+    assert_same_tree(&here, &stage.to);
+    assert!(matches!(open(&stage.from), Err(RunError::Refused(_))), "it is not this star's");
+    for inside in [here.join("a"), here.clone()] {
+        assert!(matches!(stage.plan(&request(&inside), &source), Err(RunError::Guard(_))), "{inside:?}");
+    }
+}
+
+#[test]
+fn nothing_is_written_outside_the_allowed_paths() {
+    let stage = Stage::new();
+    Tree::at(&stage.from, 5).write("file", "content");
+    let source = stage.reach();
+    let outside = stage.from.with_file_name("outside");
+    fs::create_dir(&outside).expect("made");
+    let allowed = stage.to.parent().expect("it has one");
+    for path in [&outside, &outside.join("new"), &allowed.join("../outside"), &stage.state] {
+        assert!(matches!(stage.plan(&request(path), &source), Err(RunError::Refused(_))), "{path:?}");
+    }
+    // A link in the place of the destination, before and after the plan.
+    std::os::unix::fs::symlink(&outside, &stage.to).expect("linked");
+    assert!(stage.plan(&stage.request(), &source).is_err());
+    fs::remove_file(&stage.to).expect("removed");
+    let plan = stage.plan(&stage.request(), &source).expect("plans");
+    std::os::unix::fs::symlink(&outside, &stage.to).expect("linked");
+    assert!(stage.run(&stage.request(), plan, &source).is_err());
+    let trash = SyncRequest { trash: Trash::Directory(outside.clone()), ..stage.request() };
+    fs::remove_file(&stage.to).expect("removed");
+    assert!(matches!(stage.plan(&trash, &source), Err(RunError::Refused(_))));
+    let rules = SyncRequest { ignore_files: vec![outside.join("rules")], ..stage.request() };
+    assert!(matches!(stage.plan(&rules, &source), Err(RunError::WrongKind { .. })));
+    assert_eq!(fs::read_dir(&outside).expect("there").count(), 0);
+}
+
+#[test]
+fn texts_of_ignore_files_hold() {
+    let stage = Stage::new();
+    let tree = Tree::at(&stage.from, 6);
+    tree.write("keep", "1");
+    tree.write("leave.tmp", "2");
+    let request = SyncRequest { ignore_texts: vec!["*.tmp\n".to_owned()], ..stage.request() };
+    assert_eq!(stage.sync(&request).summary.files_new, 1);
+    assert!(!stage.to.join("leave.tmp").exists());
+}
+
+#[test]
+fn a_source_that_is_lost_is_gone_on_with() {
+    let stage = Stage::new();
+    let mut tree = Tree::mixed(&stage.from, 7, 400);
+    tree.file("large", 40 << 20);
+    tree.age();
+    let left = Arc::new(AtomicI64::new(i64::MAX));
+    let way =
+        || -> Arc<dyn StarLink> { Arc::new(Brittle { link: stage.source.link(), left: Arc::clone(&left) }) };
+    let source = stage.by(way(), &stage.from).expect("opens");
+    left.store(200, Ordering::Relaxed);
+    let lost = stage.plan(&stage.request(), &source).expect_err("it broke off");
+    assert!(lost.is_source_lost(), "{lost:?}");
+    left.store(i64::MAX, Ordering::Relaxed);
+    let source = stage.by(way(), &stage.from).expect("opens");
+    let plan = stage.plan(&stage.request(), &source).expect("plans");
+    tell_plan(&stage.context(), plan).expect("tells");
+    let changes = stage.heard().len();
+    assert!(changes > 100, "{changes}");
+    let mut losses = 0;
+    let report = loop {
+        left.store(6 << 20, Ordering::Relaxed);
+        let Ok(source) = stage.by(way(), &stage.from) else { continue };
+        match stage.run(&stage.request(), plan, &source) {
+            Ok(report) => break report,
+            Err(lost) => assert!(lost.is_source_lost(), "{lost:?}"),
+        }
+        losses += 1;
+        assert!(losses < 100, "it never ends");
+    };
+    assert!(losses > 2, "{losses}");
+    assert_eq!((report.faults, stage.heard()), (0, Vec::new()));
+    assert_eq!(report.summary.files_new, report.totals.files_new);
+    assert_same_tree(&stage.from, &stage.to);
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on() {
+    let stage = Stage::new();
+    let mut tree = Tree::mixed(&stage.from, 8, 200);
+    tree.age();
+    let source = stage.reach();
+    let plan = stage.plan(&stage.request(), &source).expect("plans");
+    stage.stop.store(true, Ordering::Relaxed);
+    let report = stage.run(&stage.request(), plan, &source).expect("stops");
+    assert!(report.interrupted);
+    stage.stop.store(false, Ordering::Relaxed);
+    let report = stage.run(&stage.request(), plan, &source).expect("runs");
+    assert_eq!((report.interrupted, report.faults), (false, 0), "{:?}", stage.heard());
+    assert_same_tree(&stage.from, &stage.to);
+    let again = stage.run(&stage.request(), plan, &source).expect("there is nothing left");
+    assert_eq!(again.summary.files_new, report.summary.files_new);
+}
