@@ -115,6 +115,24 @@ pub trait SourceFile: Send + Sync {
     /// Extended attributes.
     fn xattrs(&self) -> io::Result<Vec<Xattr>>;
 
+    /// Says that this range will be read next, from front to back. A file elsewhere sends it ahead then.
+    fn read_ahead(&self, range: ByteRange) -> io::Result<()> {
+        let _ = range;
+        Ok(())
+    }
+
+    /// BLAKE3 of exactly the range that was read last, as it was where the file lies, if that is known: whoever hashes
+    /// what was read can tell whether it arrived unharmed.
+    fn told_hash(&self, range: ByteRange) -> Option<ContentHash> {
+        let _ = range;
+        None
+    }
+
+    /// Whether no write was under way while it was read: whoever read it where it lies has made sure.
+    fn is_settled(&self) -> bool {
+        false
+    }
+
     /// The local descriptor, where there is one, so that the kernel can copy or share extents by itself.
     #[cfg(unix)]
     fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {

@@ -12,6 +12,7 @@
 //! Reading order: [`link`], [`session`], [`system`], then [`scan`] with `gather` and [`order`].
 
 pub mod error;
+pub mod fetch;
 pub mod file;
 mod gather;
 pub mod link;
@@ -22,5 +23,6 @@ pub mod session;
 pub mod system;
 
 pub use error::{ProtocolFault, RemoteError, remote_cause};
+pub use fetch::{Fetch, Fetched};
 pub use link::{Duplex, StarLink};
 pub use system::{Browsed, RemoteSystem, browse};

@@ -4,6 +4,7 @@
 //! A sync is a plan that is made and run at once; `orbit plan` keeps it in between, and a job of the grid (`job`) has its source elsewhere. Reading order: [`request`] (what is
 //! asked), `trees` and `guards` (may it be done), `planning`, then `execute`, `run`, `stage`, `copy` and `commit` (it is done).
 
+mod ahead;
 mod commit;
 mod copy;
 mod dedup;

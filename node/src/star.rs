@@ -17,12 +17,15 @@
 
 pub mod allowed;
 mod answer;
+mod bulk;
 mod cache;
 mod contents;
 mod counters;
 mod frames;
 mod jails;
+mod link;
 mod session;
+mod squeeze;
 mod stream;
 
 use allowed::AllowedPaths;
@@ -135,6 +138,19 @@ impl StarService {
     /// of, and nothing else: for a voter that indexes them. Cancel-safe.
     pub async fn serve_contents<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S) {
         self.serve_about(session::Topics::Contents, stream).await;
+    }
+
+    /// Serves a direct link to its end, on this thread and one more. `root` is the path that its ticket names: no other is
+    /// opened, and if it is a file, nothing else is read.
+    pub fn serve_link(
+        &self,
+        reader: Box<dyn std::io::Read + Send>,
+        writer: Box<dyn std::io::Write + Send>,
+        root: &[u8],
+    ) {
+        let end = link::serve(&self.0, reader, writer, root);
+        tracing::debug!(?end, "a direct link ended");
+        self.0.counters.ended(end);
     }
 
     async fn serve_about<S>(&self, topics: session::Topics, stream: S)

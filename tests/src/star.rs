@@ -89,6 +89,15 @@ impl Star {
         })
     }
 
+    /// A direct link to it, with a ticket for this path.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn direct(&self, root: &Path) -> Arc<DirectLink> {
+        let root = root.as_os_str().as_bytes().to_vec();
+        Arc::new(DirectLink { service: self.service.clone(), traffic: Arc::clone(&self.traffic), root })
+    }
+
     /// The way of a voter that is not the Nucleus.
     ///
     /// # Panics
@@ -145,6 +154,42 @@ impl Link {
 impl StarLink for Link {
     fn open(&self) -> io::Result<Box<dyn Duplex>> {
         Ok(Box::new(Counted { stream: self.connect()?, traffic: Arc::clone(&self.traffic) }))
+    }
+}
+
+/// A direct link to a [`Star`]: threads, as its two ends have.
+pub struct DirectLink {
+    service: StarService,
+    traffic: Arc<Traffic>,
+    root: Vec<u8>,
+}
+
+impl StarLink for DirectLink {
+    fn open(&self) -> io::Result<Box<dyn Duplex>> {
+        let (near, far) = UnixStream::pair()?;
+        let (reader, writer) = (far.try_clone()?, WritingEnd(far));
+        let (service, root) = (self.service.clone(), self.root.clone());
+        std::thread::spawn(move || service.serve_link(Box::new(reader), Box::new(writer), &root));
+        Ok(Box::new(Counted { stream: near, traffic: Arc::clone(&self.traffic) }))
+    }
+}
+
+/// Dropped, it cuts the link in both directions.
+struct WritingEnd(UnixStream);
+
+impl Write for WritingEnd {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Drop for WritingEnd {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
     }
 }
 

@@ -1,7 +1,9 @@
 //! The engine of a grid's jobs: plans and runs with a source at a star, below the allowed paths of another.
 #![cfg(target_os = "linux")]
 
-use orbit_node::remote::{Duplex, StarLink};
+use orbit_core::RelPath;
+use orbit_core::system::{OrbitSystem, ScanOptions};
+use orbit_node::remote::{Duplex, RemoteSystem, StarLink};
 use orbit_node::standalone::observer::{Observer, RunEvent};
 use orbit_node::standalone::request::{SyncRequest, Trash};
 use orbit_node::standalone::{
@@ -9,7 +11,7 @@ use orbit_node::standalone::{
 };
 use orbit_store::PlanId;
 use orbit_tests::snapshot::assert_same_tree;
-use orbit_tests::star::{Link, Star};
+use orbit_tests::star::{DirectLink, Star};
 use orbit_tests::tree::Tree;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -77,7 +79,7 @@ impl Stage {
     }
 
     fn reach(&self) -> JobSource {
-        self.by(self.source.link(), &self.from).expect("opens")
+        self.by(self.source.direct(&self.from), &self.from).expect("opens")
     }
 
     fn plan(&self, request: &SyncRequest, source: &JobSource) -> Result<PlanId, RunError> {
@@ -125,7 +127,7 @@ fn request(to: &Path) -> SyncRequest {
 
 /// A way that breaks off once so many bytes came over it, until it is mended.
 struct Brittle {
-    link: Arc<Link>,
+    link: Arc<DirectLink>,
     left: Arc<AtomicI64>,
 }
 
@@ -184,6 +186,46 @@ fn a_tree_comes_over_and_what_changed_follows() {
 }
 
 #[test]
+fn a_tree_comes_over_the_mesh_as_well() {
+    let stage = Stage::new();
+    let mut tree = Tree::mixed(&stage.from, 9, 200);
+    tree.file("large", 20 << 20);
+    tree.sparse("with holes", 64 << 20, &[5, 40 << 20]);
+    let source = stage.by(stage.source.link(), &stage.from).expect("opens");
+    let plan = stage.plan(&stage.request(), &source).expect("plans");
+    let report = stage.run(&stage.request(), plan, &source).expect("runs");
+    assert_eq!(report.faults, 0, "{:?}", stage.heard());
+    assert_same_tree(&stage.from, &stage.to);
+}
+
+#[test]
+fn a_link_serves_what_its_ticket_names_and_nothing_else() {
+    let stage = Stage::new();
+    let tree = Tree::at(&stage.from, 10);
+    tree.write("a/file", "content");
+    tree.write("a/other", "secret");
+    let refused = stage.by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
+    assert!(matches!(refused, RunError::Refused(_)), "{refused:?}");
+    let outside = stage.state.clone();
+    assert!(matches!(stage.by(stage.source.direct(&outside), &outside), Err(RunError::Refused(_))));
+    let file = stage.from.join("a/file");
+    let path = file.as_os_str().as_bytes().to_vec();
+    let (system, start) = RemoteSystem::open(stage.source.direct(&file), path).expect("opens");
+    assert_eq!(system.read_header(&start, 100).expect("reads"), b"content");
+    let other = RelPath::new("other").expect("a path");
+    assert!(system.metadata(&other).is_err());
+    assert!(system.open(&other).is_err());
+    assert!(system.fetch([other.clone()].into(), true).take(&other).is_err());
+    let options = ScanOptions {
+        start: RelPath::root(),
+        filter: Arc::new(orbit_core::filter::KeepAll),
+        one_file_system: false,
+        threads: 1,
+    };
+    assert!(system.scan(&options).is_err());
+}
+
+#[test]
 fn contents_are_compared_where_they_lie() {
     let stage = Stage::new();
     let tree = Tree::at(&stage.from, 2);
@@ -204,7 +246,8 @@ fn contents_are_compared_where_they_lie() {
 fn a_single_file_goes_where_it_is_sent() {
     let stage = Stage::new();
     Tree::at(&stage.from, 3).write("file", "content");
-    let source = stage.by(stage.source.link(), &stage.from.join("file")).expect("opens");
+    let file = stage.from.join("file");
+    let source = stage.by(stage.source.direct(&file), &file).expect("opens");
     let run = |to: &Path| {
         let request = request(to);
         let plan = stage.plan(&request, &source)?;
@@ -284,8 +327,9 @@ fn a_source_that_is_lost_is_gone_on_with() {
     tree.file("large", 40 << 20);
     tree.age();
     let left = Arc::new(AtomicI64::new(i64::MAX));
-    let way =
-        || -> Arc<dyn StarLink> { Arc::new(Brittle { link: stage.source.link(), left: Arc::clone(&left) }) };
+    let way = || -> Arc<dyn StarLink> {
+        Arc::new(Brittle { link: stage.source.direct(&stage.from), left: Arc::clone(&left) })
+    };
     let source = stage.by(way(), &stage.from).expect("opens");
     left.store(200, Ordering::Relaxed);
     let lost = stage.plan(&stage.request(), &source).expect_err("it broke off");

@@ -38,7 +38,7 @@ mod packer;
 #[cfg(test)]
 mod tests;
 mod unpack;
-mod varint;
+pub(super) mod varint;
 
 pub use packer::ListingPacker;
 pub use unpack::{ListingError, unpack};

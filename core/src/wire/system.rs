@@ -9,8 +9,14 @@
 //! A session whose opening has an empty path is for the voters of the grid, who index what stars hold: it is answered with
 //! [`Reply::Opened`] as if it were a directory, and takes [`Call::Contents`] and [`Call::Manifests`] alone.
 
+mod bulk;
 mod contents;
 mod fault;
+
+pub use bulk::{
+    CELL_BYTES, Cargo, FETCH_FILE_BYTES_MAX, FETCH_OBJECTS_MAX, Found, PARCEL_BYTES_MAX, PIECE_BYTES_MAX, Parcel, Piece,
+    SHORT_HASH_LEN, pack_sketched, pack_spans, short_hash, take_sketched, unpack_spans,
+};
 
 pub use contents::{CONTENTS_PAGE_MAX, ContentsPage, MANIFESTS_MAX};
 
@@ -145,6 +151,35 @@ pub enum Call {
     },
     /// Extended attributes of the open file.
     FileXattrs,
+    /// A range of the open file, as fast as it can be read and sent: [`Reply::Piece`], each with its cargo behind it, and
+    /// [`Reply::Done`], early if the file ends.
+    Stream {
+        /// The range.
+        range: ByteRange,
+    },
+    /// Objects with all that is needed to make them again: [`Reply::Parcel`], each with its cargo behind it, then
+    /// [`Reply::Done`].
+    Fetch {
+        /// Paths; at most [`FETCH_OBJECTS_MAX`].
+        paths: Vec<Octets>,
+        /// Whether extended attributes are wanted.
+        with_xattrs: bool,
+    },
+    /// What the open file consists of, in few bytes: packed chunks as [`Reply::Piece`], then [`Reply::Hash`], its identity.
+    Sketch,
+    /// Short hashes of the cells of spans of the open file, as [`Reply::Piece`], then [`Reply::Done`]. A span's last cell may be
+    /// shorter than [`CELL_BYTES`].
+    Cells {
+        /// The spans, packed.
+        #[serde(with = "bytes")]
+        spans: Vec<u8>,
+    },
+    /// Spans of the open file, one after the other without gaps: as [`Call::Stream`].
+    Pick {
+        /// The spans, packed.
+        #[serde(with = "bytes")]
+        spans: Vec<u8>,
+    },
     /// Contents that the star hashed for the grid, and whose chunks it knows: [`Reply::Contents`].
     Contents {
         /// The state that is known already: if it is the star's still, the answer is empty.
@@ -196,6 +231,10 @@ pub enum Reply {
     Xattrs(Vec<(Octets, Octets)>),
     /// A range, or none.
     Range(Option<ByteRange>),
+    /// A piece of a file; its bytes follow the frame.
+    Piece(Piece),
+    /// Some objects; the contents of files follow the frame.
+    Parcel(Parcel),
     /// Some contents.
     Contents(ContentsPage),
     /// Chunks of the content with this root follow.
@@ -205,6 +244,14 @@ pub enum Reply {
 impl Reply {
     /// Whether no more replies to the call follow.
     pub const fn ends(&self) -> bool {
-        !matches!(self, Self::Listings(_) | Self::ScanFault { .. } | Self::Chunks(_) | Self::Manifest(_))
+        !matches!(
+            self,
+            Self::Listings(_)
+                | Self::ScanFault { .. }
+                | Self::Chunks(_)
+                | Self::Manifest(_)
+                | Self::Piece(_)
+                | Self::Parcel(_)
+        )
     }
 }

@@ -85,6 +85,9 @@ pub enum ProtocolFault {
     /// More bytes, or a range, than was asked for.
     #[error("it answers with more than was asked for")]
     TooMuch,
+    /// What arrived is not what was sent.
+    #[error("what arrived is not what was sent")]
+    Damaged,
     /// The chunks are none of the file they identify.
     #[error("its chunks do not make up the file they stand for")]
     Chunks,
@@ -110,6 +113,8 @@ impl RemoteError {
             Reply::Chunks(_) => "Chunks",
             Reply::Xattrs(_) => "Xattrs",
             Reply::Range(_) => "Range",
+            Reply::Piece(_) => "Piece",
+            Reply::Parcel(_) => "Parcel",
             Reply::Contents(_) => "Contents",
             Reply::Manifest(_) => "Manifest",
         };

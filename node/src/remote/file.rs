@@ -1,50 +1,218 @@
-//! [`RemoteFile`]: an open file of a star, with a session of its own.
+//! [`RemoteFile`]: a file that a star holds open.
 
 use super::error::{ProtocolFault, RemoteError};
 use super::session::{Session, to_error};
 use super::system::{Sessions, to_xattrs};
+use orbit_cdc::hash_bytes;
 use orbit_core::system::{SourceFile, SystemError, Xattr};
-use orbit_core::wire::system::{Call, Reply};
-use orbit_core::{ByteRange, Metadata};
+use orbit_core::wire::system::{Call, PIECE_BYTES_MAX, Reply};
+use orbit_core::{ByteRange, ContentHash, Metadata};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes asked for at once; the star sends no more.
 const READ_BYTES_MAX: usize = 1 << 20;
 
 /// A regular file that is held open at the star for as long as this lives.
 pub struct RemoteFile {
-    /// None once it broke: the file that was open went with it.
-    session: Mutex<Option<Session>>,
+    held: Mutex<Held>,
     sessions: Arc<Sessions>,
+}
+
+/// What a file's session is doing.
+struct Held {
+    /// None once it broke: the file that was open went with it.
+    session: Option<Session>,
+    stream: Option<Stream>,
+    /// The piece that was handed out last, and its hash at the star.
+    told: Option<(u64, usize, ContentHash)>,
+}
+
+/// A range on its way.
+struct Stream {
+    /// Where the bytes belong that come next.
+    next: u64,
+    end: u64,
+    /// Of the last piece, what nobody took yet.
+    rest: Vec<u8>,
+    taken: usize,
 }
 
 impl RemoteFile {
     pub(super) fn new(session: Session, sessions: Arc<Sessions>) -> Self {
-        Self { session: Mutex::new(Some(session)), sessions }
+        let held = Held { session: Some(session), stream: None, told: None };
+        Self { held: Mutex::new(held), sessions }
     }
 
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has one call answered by one reply.
     fn ask(&self, call: &Call) -> io::Result<Reply> {
-        let mut held = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut session) = held.take() else {
+        self.held().ask(call).map_err(of_asking)
+    }
+
+    /// Asks a call about the file of which the answers are pieces; each is given to `sink`. Gives the last reply.
+    pub(crate) fn gather(&self, call: &Call, sink: &mut dyn FnMut(&[u8])) -> Result<Reply, SystemErrorOr> {
+        let mut held = self.held();
+        held.settle()?;
+        let mut session = held.take_session()?;
+        session.send(call)?;
+        let mut piece = Vec::new();
+        loop {
+            match session.receive()? {
+                Reply::Piece(told) => {
+                    session.receive_cargo(told.cargo, PIECE_BYTES_MAX, &mut piece)?;
+                    if hash_bytes(&piece) != told.hash {
+                        return Err(RemoteError::from(ProtocolFault::Damaged).into());
+                    }
+                    sink(&piece);
+                }
+                Reply::Failed(error) => {
+                    let error = to_error(error)?;
+                    held.session = Some(session);
+                    return Err(error.into());
+                }
+                reply if reply.ends() => {
+                    held.session = Some(session);
+                    return Ok(reply);
+                }
+                reply => return Err(RemoteError::unexpected(&reply).into()),
+            }
+        }
+    }
+}
+
+/// Why a question about an open file has no answer.
+pub(crate) enum SystemErrorOr {
+    /// The operation failed.
+    System(SystemError),
+    /// The star, or the way to it, failed.
+    Remote(RemoteError),
+}
+
+impl From<SystemError> for SystemErrorOr {
+    fn from(error: SystemError) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<RemoteError> for SystemErrorOr {
+    fn from(error: RemoteError) -> Self {
+        Self::Remote(error)
+    }
+}
+
+/// As the contract has it: what the file system said at the star, or that the star is lost.
+pub(crate) fn of_asking(error: SystemErrorOr) -> io::Error {
+    match error {
+        SystemErrorOr::System(SystemError::Io { source, .. }) => source,
+        SystemErrorOr::System(error) => io::Error::other(error),
+        SystemErrorOr::Remote(error) => error.into_io(),
+    }
+}
+
+impl Held {
+    fn take_session(&mut self) -> Result<Session, RemoteError> {
+        self.session.take().ok_or_else(|| {
             let before = "the connection to the star broke before";
-            return Err(RemoteError::Link(io::Error::new(io::ErrorKind::ConnectionReset, before)).into_io());
-        };
-        match session.ask(call).map_err(RemoteError::into_io)? {
+            RemoteError::Link(io::Error::new(io::ErrorKind::ConnectionReset, before))
+        })
+    }
+
+    fn ask(&mut self, call: &Call) -> Result<Reply, SystemErrorOr> {
+        self.settle()?;
+        let mut session = self.take_session()?;
+        match session.ask(call)? {
             Reply::Failed(error) => {
-                let error = to_error(error).map_err(RemoteError::into_io)?;
-                *held = Some(session);
-                Err(match error {
-                    SystemError::Io { source, .. } => source,
-                    error => io::Error::other(error),
-                })
+                let error = to_error(error)?;
+                self.session = Some(session);
+                Err(error.into())
             }
             reply if reply.ends() => {
-                *held = Some(session);
+                self.session = Some(session);
                 Ok(reply)
             }
-            reply => Err(RemoteError::unexpected(&reply).into_io()),
+            reply => Err(RemoteError::unexpected(&reply).into()),
         }
+    }
+
+    /// Lets nothing be on its way any more.
+    fn settle(&mut self) -> Result<(), SystemErrorOr> {
+        let Some(stream) = self.stream.take() else { return Ok(()) };
+        let mut session = self.take_session()?;
+        if stream.next < stream.end {
+            session.send(&Call::Stop)?;
+        }
+        let mut piece = stream.rest;
+        loop {
+            match session.receive()? {
+                Reply::Piece(told) => session.receive_cargo(told.cargo, PIECE_BYTES_MAX, &mut piece)?,
+                // What went wrong with bytes that nobody wants is of no interest.
+                Reply::Done | Reply::Failed(_) => break,
+                reply => return Err(RemoteError::unexpected(&reply).into()),
+            }
+        }
+        self.session = Some(session);
+        Ok(())
+    }
+
+    fn begin(&mut self, range: ByteRange) -> Result<(), SystemErrorOr> {
+        self.settle()?;
+        let mut session = self.take_session()?;
+        session.send(&Call::Stream { range })?;
+        self.session = Some(session);
+        self.stream = Some(Stream { next: range.offset(), end: range.end(), rest: Vec::new(), taken: 0 });
+        Ok(())
+    }
+
+    /// Takes bytes of the stream; 0 at its end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SystemErrorOr> {
+        let mut session = self.take_session()?;
+        let Some(stream) = &mut self.stream else { return Ok(0) };
+        self.told = None;
+        if stream.taken == stream.rest.len() {
+            let told = match session.receive()? {
+                Reply::Piece(told) => told,
+                Reply::Done => {
+                    (self.session, self.stream) = (Some(session), None);
+                    return Ok(0);
+                }
+                Reply::Failed(error) => {
+                    let error = to_error(error)?;
+                    (self.session, self.stream) = (Some(session), None);
+                    return Err(error.into());
+                }
+                reply => return Err(RemoteError::unexpected(&reply).into()),
+            };
+            let len = told.cargo.bytes as usize;
+            if len == 0 || len as u64 > stream.end - stream.next {
+                return Err(RemoteError::from(ProtocolFault::TooMuch).into());
+            }
+            if let Some(exact) = buffer.get_mut(..len)
+                && told.cargo.wire == told.cargo.bytes
+            {
+                // Whoever takes the piece whole hashes it anyway, and compares.
+                session.receive_bytes(exact)?;
+                self.told = Some((stream.next, len, told.hash));
+                stream.next += len as u64;
+                self.session = Some(session);
+                return Ok(len);
+            }
+            session.receive_cargo(told.cargo, PIECE_BYTES_MAX, &mut stream.rest)?;
+            stream.taken = 0;
+            if hash_bytes(&stream.rest) != told.hash {
+                return Err(RemoteError::from(ProtocolFault::Damaged).into());
+            }
+        }
+        let rest = &stream.rest[stream.taken..];
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        stream.taken += len;
+        stream.next += len as u64;
+        self.session = Some(session);
+        Ok(len)
     }
 }
 
@@ -68,6 +236,12 @@ impl SourceFile for RemoteFile {
         if buffer.is_empty() {
             return Ok(0);
         }
+        {
+            let mut held = self.held();
+            if held.stream.as_ref().is_some_and(|stream| stream.next == offset && offset < stream.end) {
+                return held.read(buffer).map_err(of_asking);
+            }
+        }
         let wanted = buffer.len().min(READ_BYTES_MAX);
         match self.ask(&Call::Read { offset, len: wanted as u32 })? {
             Reply::Bytes(bytes) if bytes.len() <= wanted => {
@@ -77,6 +251,15 @@ impl SourceFile for RemoteFile {
             Reply::Bytes(_) => too_much(),
             reply => unexpected(&reply),
         }
+    }
+
+    fn read_ahead(&self, range: ByteRange) -> io::Result<()> {
+        self.held().begin(range).map_err(of_asking)
+    }
+
+    fn told_hash(&self, range: ByteRange) -> Option<ContentHash> {
+        let told = self.held().told.take()?;
+        (told.0 == range.offset() && told.1 as u64 == range.len()).then_some(told.2)
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<ByteRange>> {
@@ -97,7 +280,13 @@ impl SourceFile for RemoteFile {
 
 impl Drop for RemoteFile {
     fn drop(&mut self) {
-        if let Some(session) = self.session.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // One on which something is on its way is of no use to others.
+        let is_idle = held.stream.as_ref().is_none_or(|stream| stream.next >= stream.end);
+        if is_idle
+            && held.settle().is_ok()
+            && let Some(session) = held.session.take()
+        {
             self.sessions.keep(session);
         }
     }

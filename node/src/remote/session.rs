@@ -6,7 +6,7 @@ use orbit_core::grid::Fence;
 use orbit_core::rel_path::display_name;
 use orbit_core::system::SystemError;
 use orbit_core::wire::codec::encode_frame;
-use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireSystemError};
+use orbit_core::wire::system::{Call, Cargo, Opened, Opening, Reply, WireSystemError};
 use orbit_core::wire::{MESSAGE_BYTES_MAX, decode};
 use std::io::{self, BufReader, Read, Write};
 use std::sync::Arc;
@@ -88,6 +88,35 @@ impl Session {
             Reply::Refused(refusal) => Err(RemoteError::Refused(refusal)),
             reply => Ok(reply),
         }
+    }
+}
+
+impl Session {
+    /// Reads bytes that follow a reply as they are.
+    pub fn receive_bytes(&mut self, bytes: &mut [u8]) -> Result<(), RemoteError> {
+        self.stream.read_exact(bytes).map_err(RemoteError::broken)
+    }
+
+    /// Reads the cargo that follows a reply, at most `bytes_max` of it, in the place of what `bytes` holds.
+    pub fn receive_cargo(
+        &mut self,
+        cargo: Cargo,
+        bytes_max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), RemoteError> {
+        let (wire, len) = (cargo.wire as usize, cargo.bytes as usize);
+        if wire > len || len > bytes_max {
+            return Err(ProtocolFault::TooMuch.into());
+        }
+        bytes.resize(len, 0);
+        if wire == len {
+            return self.receive_bytes(bytes);
+        }
+        let mut packed = vec![0; wire];
+        self.receive_bytes(&mut packed)?;
+        let damaged = |_| RemoteError::from(ProtocolFault::Damaged);
+        let got = zstd::bulk::decompress_to_buffer(&packed, &mut bytes[..]).map_err(damaged)?;
+        if got == len { Ok(()) } else { Err(ProtocolFault::Damaged.into()) }
     }
 }
 

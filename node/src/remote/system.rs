@@ -1,6 +1,7 @@
 //! [`RemoteSystem`], and [`browse`].
 
 use super::error::{ProtocolFault, RemoteError};
+use super::fetch::Fetch;
 use super::file::RemoteFile;
 use super::link::StarLink;
 use super::scan::{RemoteScan, read_listing};
@@ -11,6 +12,7 @@ use orbit_core::system::{ChunkDetail, OrbitSystem, Scan, ScanOptions, SourceFile
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::system::{Call, Opened, Reply};
 use orbit_core::{ByteRange, Chunk, ContentHash, Listing, Metadata, RelPath};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,6 +63,26 @@ impl RemoteSystem {
     /// Bytes that crossed the network for it so far, both ways.
     pub fn bytes_wire(&self) -> u64 {
         self.0.wire.load(Ordering::Relaxed)
+    }
+
+    /// Asks for many objects at once, to be taken in this order.
+    pub fn fetch(&self, paths: VecDeque<RelPath>, with_xattrs: bool) -> Fetch {
+        Fetch::new(Arc::clone(&self.0), paths, with_xattrs)
+    }
+
+    /// Opens a regular file, with what only a star's files can do.
+    pub(crate) fn open_remote(&self, path: &RelPath) -> Result<RemoteFile, SystemError> {
+        let call = Call::Open { path: path.as_bytes().to_vec() };
+        let (session, reply) = self.0.exchange(&call).map_err(|error| error.on(path))?;
+        match reply {
+            Reply::Metadata(_) => Ok(RemoteFile::new(session, Arc::clone(&self.0))),
+            Reply::Failed(error) => {
+                let error = to_error(error).map_err(|error| error.on(path))?;
+                self.0.keep(session);
+                Err(error)
+            }
+            reply => Err(RemoteError::unexpected(&reply).on(path)),
+        }
     }
 
     /// Has one call answered by one reply.
@@ -197,17 +219,7 @@ impl OrbitSystem for RemoteSystem {
     }
 
     fn open(&self, path: &RelPath) -> Result<Box<dyn SourceFile>, SystemError> {
-        let call = Call::Open { path: path.as_bytes().to_vec() };
-        let (session, reply) = self.0.exchange(&call).map_err(|error| error.on(path))?;
-        match reply {
-            Reply::Metadata(_) => Ok(Box::new(RemoteFile::new(session, Arc::clone(&self.0)))),
-            Reply::Failed(error) => {
-                let error = to_error(error).map_err(|error| error.on(path))?;
-                self.0.keep(session);
-                Err(error)
-            }
-            reply => Err(RemoteError::unexpected(&reply).on(path)),
-        }
+        Ok(Box::new(self.open_remote(path)?))
     }
 }
 

@@ -12,6 +12,7 @@ use super::progress::Work;
 use super::run::{ItemFault, Run};
 use super::state::now;
 use crate::local::writer::AlignedBuffer;
+use crate::remote::{ProtocolFault, RemoteError};
 use orbit_cdc::{differing_cells, hash_bytes};
 use orbit_core::batcher::LARGE_FILE_BYTES;
 use orbit_core::system::{SourceFile, SystemError};
@@ -120,6 +121,7 @@ fn copy_small(
     let mut pieces = Vec::new();
     let ranges = DataRanges::new(source, fresh);
     for range in ranges {
+        let range = range.and_then(|range| source.read_ahead(range).map(|()| range));
         let range = range.map_err(|error| discarded(run, staged.as_ref(), "find holes of", path, error))?;
         let mut offset = range.offset();
         while offset < range.end() {
@@ -139,7 +141,12 @@ fn copy_small(
                 Err(error) => return Err(discarded(run, staged.as_ref(), "read", path, error)),
             }
             let piece = &buffer[..wanted];
-            pieces.push(Piece { offset, len: wanted as u32, hash: hash_bytes(piece) });
+            let hash = hash_bytes(piece);
+            if !arrived_unharmed(source, offset, wanted, hash) {
+                run.writer.discard(staged.name());
+                return Err(damaged(path).into());
+            }
+            pieces.push(Piece { offset, len: wanted as u32, hash });
             run.throttle(wanted as u64);
             let wrote = run.context.progress.timed(Work::Write, || staged.write_at(piece, offset));
             if let Err(error) = wrote {
@@ -253,7 +260,7 @@ pub(super) fn is_steady(
     pieces: &[Piece],
     buffer: &mut AlignedBuffer,
 ) -> io::Result<bool> {
-    if now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS {
+    if source.is_settled() || now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS {
         return Ok(true);
     }
     for piece in pieces {
@@ -263,6 +270,17 @@ pub(super) fn is_steady(
         }
     }
     Ok(true)
+}
+
+/// Whether what was read is what the source holds, as far as the source says.
+fn arrived_unharmed(source: &dyn SourceFile, offset: u64, len: usize, hash: ContentHash) -> bool {
+    let range = ByteRange::new(offset, len as u64).ok();
+    range.and_then(|range| source.told_hash(range)).is_none_or(|told| told == hash)
+}
+
+/// A way on which bytes are harmed is as good as none: the file is asked for again over another one.
+fn damaged(path: &RelPath) -> SystemError {
+    RemoteError::from(ProtocolFault::Damaged).on(path)
 }
 
 /// Throws away what cannot be completed, and says why.

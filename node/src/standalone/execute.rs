@@ -10,6 +10,7 @@
 //!
 //! The driver owns the machine and its state; workers and committer hear of it by bounded channels.
 
+use super::ahead::Hands;
 use super::error::RunError;
 use super::observer::RunEvent;
 use super::progress::RunPhase;
@@ -90,11 +91,11 @@ pub(super) fn execute(
 }
 
 fn work(run: &Run<'_>, steps: &Mutex<Receiver<(StepId, Step)>>, tell: &SyncSender<Told>) {
-    let mut buffer = AlignedBuffer::new(super::copy::PIECE_BYTES);
+    let mut hands = Hands::new();
     loop {
         let next = steps.lock().expect("receiving does not panic").recv();
         let Ok((id, step)) = next else { return };
-        if tell.send(Told::Ended(id, run.work(&step, &mut buffer))).is_err() {
+        if tell.send(Told::Ended(id, run.work(&step, &mut hands))).is_err() {
             return;
         }
     }

@@ -4,11 +4,12 @@ use super::copy::{self, Piece};
 use super::observer::RunEvent;
 use super::run::{ItemFault, Run};
 use super::sync::Strictness;
-use crate::local::writer::AlignedBuffer;
+use super::ahead::Hands;
+use crate::remote::Fetched;
 use orbit_core::compare::same_mtime;
 use orbit_core::job::Weight;
 use orbit_core::plan::{Change, DirectoryState, Group, Item, Phase, Step};
-use orbit_core::system::{OrbitSystem, SystemError, Xattr};
+use orbit_core::system::{OrbitSystem, SourceFile, SystemError, Xattr};
 use orbit_core::writer::{AttributeChange, Node, OrbitWriter, Place, StagedFile, StagedName};
 use orbit_core::{EntryKind, Metadata, RelPath};
 use std::io::ErrorKind;
@@ -68,21 +69,21 @@ pub(super) enum StepEnd {
 
 impl Run<'_> {
     /// Works on a step. Never fails as a whole: what failed is reported and counted.
-    pub fn work(&self, step: &Step, buffer: &mut AlignedBuffer) -> StepEnd {
+    pub fn work(&self, step: &Step, hands: &mut Hands) -> StepEnd {
         let mut done = StagedStep::default();
-        // Directories are finished children first: the plan numbers parents first.
-        let reversed = matches!(step.phase, Phase::Deletions | Phase::Directories);
-        let groups: Box<dyn Iterator<Item = &Group>> =
-            if reversed { Box::new(step.groups.iter().rev()) } else { Box::new(step.groups.iter()) };
-        for group in groups {
-            if self.group(group, &mut done, buffer) == GroupEnd::Stopped {
+        if let Err(error) = hands.reach_for(self, step, in_order(step)) {
+            self.lose(&error);
+            return StepEnd::GaveUp(done);
+        }
+        for group in in_order(step) {
+            if self.group(group, &mut done, hands) == GroupEnd::Stopped {
                 return StepEnd::GaveUp(done);
             }
         }
         StepEnd::Done(done)
     }
 
-    fn group(&self, group: &Group, done: &mut StagedStep, buffer: &mut AlignedBuffer) -> GroupEnd {
+    fn group(&self, group: &Group, done: &mut StagedStep, hands: &mut Hands) -> GroupEnd {
         let mut directory = match &group.state {
             DirectoryState::Exists => {
                 self.open_up(group);
@@ -111,7 +112,7 @@ impl Run<'_> {
                 _ => group.directory.join(&item.name).expect("the planner joined it before"),
             };
             self.context.progress.set_current(|| path.display().into_owned());
-            match self.item(&path, item, directory.as_mut(), done, buffer) {
+            match self.item(&path, item, directory.as_mut(), done, hands) {
                 Ok(()) => self.count_done(&item.change),
                 Err(ItemFault::Stopped) => {
                     end = GroupEnd::Stopped;
@@ -194,7 +195,7 @@ impl Run<'_> {
         item: &Item,
         directory: Option<&mut StagedDirectory>,
         done: &mut StagedStep,
-        buffer: &mut AlignedBuffer,
+        hands: &mut Hands,
     ) -> Result<(), ItemFault> {
         if self.strictness != Strictness::Fresh && self.was_done(path, &item.change)? {
             return Ok(());
@@ -206,7 +207,7 @@ impl Run<'_> {
                     None => Place::Alone(path),
                 };
                 let Put { name, pieces, has_checkpoint, lost } =
-                    self.put(path, source, existing.as_ref(), place, buffer)?;
+                    self.put(path, source, existing.as_ref(), place, hands)?;
                 if let Some(error) = lost {
                     // The file is kept without it.
                     done.faults += 1;
@@ -235,9 +236,9 @@ impl Run<'_> {
                 done.alone.push(Staged { name, path: path.clone(), expected, pieces, has_checkpoint: false });
                 Ok(())
             }
-            Change::Attributes { source, existing } => self.attributes(path, source, existing),
+            Change::Attributes { source, existing } => self.attributes(path, source, existing, hands),
             Change::Delete { existing } => self.delete(path, existing),
-            Change::Finish { source } => self.finish_directory(path, source),
+            Change::Finish { source } => self.finish_directory(path, source, hands),
         }
     }
 
@@ -266,17 +267,31 @@ impl Run<'_> {
         planned: &Metadata,
         existing: Option<&Metadata>,
         place: Place<'_>,
-        buffer: &mut AlignedBuffer,
+        hands: &mut Hands,
     ) -> Result<Put, ItemFault> {
         let from = self.source_name.as_ref().unwrap_or(path);
+        let fetched = hands.take(from)?;
         if planned.is_file() {
-            return self.put_file(path, from, planned, existing, place, buffer);
+            let source: Box<dyn SourceFile> = match fetched {
+                Some(Fetched::File(file)) => Box::new(file),
+                Some(Fetched::Failed(error)) => return Err(error.into()),
+                Some(Fetched::Other(..)) => return Err(SystemError::Changed { path: path.clone() }.into()),
+                Some(Fetched::Large) | None => self.source.system().open(from)?,
+            };
+            return self.put_file(path, source.as_ref(), planned, existing, place, hands);
         }
-        let link_text;
+        let (mut link_text, xattrs) = match fetched {
+            Some(Fetched::Failed(error)) => return Err(error.into()),
+            Some(Fetched::Other(now, found, text)) if now.kind == planned.kind => {
+                (Some(text), self.request.xattrs.then_some(found))
+            }
+            Some(_) => return Err(SystemError::Changed { path: path.clone() }.into()),
+            None => (None, self.xattrs_of(from)?),
+        };
         let node = match planned.kind {
             EntryKind::Symlink => {
-                link_text = self.source.system().read_link(from)?;
-                Node::Symlink(&link_text)
+                let text = link_text.take().map_or_else(|| self.source.system().read_link(from), Ok)?;
+                Node::Symlink(link_text.insert(text))
             }
             EntryKind::Fifo => Node::Fifo,
             EntryKind::CharDevice => Node::CharDevice(planned.rdev),
@@ -289,7 +304,6 @@ impl Run<'_> {
                 .into());
             }
         };
-        let xattrs = self.xattrs_of(from)?;
         let name = self.writer.stage_node(place, &node)?;
         let change = self.change(planned, xattrs.as_deref());
         self.writer.set_staged_attributes(&name, &change).inspect_err(|_| self.writer.discard(&name))?;
@@ -299,20 +313,19 @@ impl Run<'_> {
     fn put_file(
         &self,
         path: &RelPath,
-        from: &RelPath,
+        source: &dyn SourceFile,
         planned: &Metadata,
         existing: Option<&Metadata>,
         place: Place<'_>,
-        buffer: &mut AlignedBuffer,
+        hands: &mut Hands,
     ) -> Result<Put, ItemFault> {
-        let source = self.source.system().open(from)?;
         let fresh = source.metadata().map_err(SystemError::io("read", path))?;
         if self.strictness == Strictness::Kept && fresh.identity() != planned.identity() {
             return Err(SystemError::Changed { path: path.clone() }.into());
         }
         let xattrs = self.request.xattrs.then(|| source.xattrs()).transpose();
         let xattrs = xattrs.map_err(SystemError::io("read the attributes of", path))?;
-        let copied = copy::copy_file(self, source.as_ref(), &fresh, existing, path, place, buffer)?;
+        let copied = copy::copy_file(self, source, &fresh, existing, path, place, &mut hands.buffer)?;
         let mut staged = copied.staged;
         let mut change = self.change(&fresh, xattrs.as_deref());
         if let (false, Some(old)) = (self.request.permissions, existing.filter(|old| old.is_file())) {
@@ -321,7 +334,7 @@ impl Run<'_> {
             change.set_mode = true;
         }
         let (attributes, lost) = keep_what_can_be(path, staged.as_mut(), &change);
-        let steady = copy::is_steady(source.as_ref(), &fresh, &copied.pieces, buffer);
+        let steady = copy::is_steady(source, &fresh, &copied.pieces, &mut hands.buffer);
         let steady = steady.map_err(SystemError::io("read", path));
         let after = source.metadata().map_err(SystemError::io("read", path));
         let name = staged.name().clone();
@@ -350,6 +363,18 @@ impl Run<'_> {
         self.request.xattrs.then(|| self.source.system().xattrs(path)).transpose()
     }
 
+    /// The same, where they may be on their way.
+    fn xattrs_ahead(&self, path: &RelPath, hands: &mut Hands) -> Result<Option<Vec<Xattr>>, SystemError> {
+        match hands.take(path)? {
+            Some(Fetched::File(file)) => {
+                file.xattrs().map(Some).map_err(SystemError::io("read the attributes of", path))
+            }
+            Some(Fetched::Other(_, xattrs, _)) => Ok(self.request.xattrs.then_some(xattrs)),
+            Some(Fetched::Failed(error)) => Err(error),
+            Some(Fetched::Large) | None => self.xattrs_of(path),
+        }
+    }
+
     fn change<'x>(&self, source: &Metadata, xattrs: Option<&'x [Xattr]>) -> AttributeChange<'x> {
         let mut attributes = source.attributes;
         if source.is_file() && !self.set_owner && attributes.uid != self.privilege.uid {
@@ -371,12 +396,18 @@ impl Run<'_> {
         Ok(self.writer.stage_node(Place::Alone(path), &Node::HardLink(to))?)
     }
 
-    fn attributes(&self, path: &RelPath, source: &Metadata, existing: &Metadata) -> Result<(), ItemFault> {
+    fn attributes(
+        &self,
+        path: &RelPath,
+        source: &Metadata,
+        existing: &Metadata,
+        hands: &mut Hands,
+    ) -> Result<(), ItemFault> {
         let now = self.destination.metadata(path)?;
         if now.identity() != existing.identity() {
             return Err(SystemError::Changed { path: path.clone() }.into());
         }
-        let xattrs = self.xattrs_of(self.source_name.as_ref().unwrap_or(path))?;
+        let xattrs = self.xattrs_ahead(self.source_name.as_ref().unwrap_or(path), hands)?;
         self.writer.set_attributes(path, &self.change(source, xattrs.as_deref()))?;
         self.counters.files_changed.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -399,14 +430,25 @@ impl Run<'_> {
         }
     }
 
-    fn finish_directory(&self, path: &RelPath, source: &Metadata) -> Result<(), ItemFault> {
-        let xattrs = self.xattrs_of(path)?;
+    fn finish_directory(
+        &self,
+        path: &RelPath,
+        source: &Metadata,
+        hands: &mut Hands,
+    ) -> Result<(), ItemFault> {
+        let xattrs = self.xattrs_ahead(path, hands)?;
         match self.writer.set_attributes(path, &self.change(source, xattrs.as_deref())) {
             // It could not be made, which was reported then.
             Err(error) if error.is_not_found() => Ok(()),
             result => Ok(result?),
         }
     }
+}
+
+/// The groups of a step. Directories are finished children first: the plan numbers parents first.
+fn in_order(step: &Step) -> Box<dyn Iterator<Item = &Group> + '_> {
+    let reversed = matches!(step.phase, Phase::Deletions | Phase::Directories);
+    if reversed { Box::new(step.groups.iter().rev()) } else { Box::new(step.groups.iter()) }
 }
 
 /// Whether the destination has already what a change makes: a plan that is run again finds its own work. What the plan

@@ -5,6 +5,7 @@ use super::session::{Gone, Replies};
 use super::{Shared, stream};
 use crate::local::jail::Jail;
 use crate::local::manifest_cache::ManifestCache as _;
+use crate::local::source_file::LocalFile;
 use crate::local::system::LocalSystem;
 use orbit_core::filter::KeepAll;
 use orbit_core::grid::Refusal;
@@ -55,6 +56,11 @@ impl Asked {
         self.stop.store(true, Relaxed);
     }
 
+    /// Set when no more is wanted.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
     /// Whether no more is wanted.
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Relaxed)
@@ -78,17 +84,24 @@ impl Asked {
 
 /// What a session has open.
 pub(super) struct Scene {
-    jail: Arc<Jail>,
-    file: Option<(RelPath, Box<dyn SourceFile>)>,
+    pub jail: Arc<Jail>,
+    pub file: Option<(RelPath, LocalFile)>,
+    /// The only path there is, if only one is.
+    only: Option<RelPath>,
     /// The session's place among those the star answers at a time. It goes wherever the scene goes: a call on a disk
     /// that hangs holds it for longer than anybody waits.
-    _place: Arc<OwnedSemaphorePermit>,
+    _place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Scene {
     /// A session in this directory.
-    pub fn new(jail: Arc<Jail>, place: Arc<OwnedSemaphorePermit>) -> Self {
-        Self { jail, file: None, _place: place }
+    pub fn new(jail: Arc<Jail>, place: Option<Arc<OwnedSemaphorePermit>>) -> Self {
+        Self { jail, file: None, only: None, _place: place }
+    }
+
+    /// A session about one object in this directory.
+    pub fn of_one(jail: Arc<Jail>, only: RelPath) -> Self {
+        Self { jail, file: None, only: Some(only), _place: None }
     }
 }
 
@@ -164,6 +177,11 @@ impl Job {
             Call::FileMetadata | Call::Read { .. } | Call::NextData { .. } | Call::FileXattrs => {
                 self.of_file(call)
             }
+            Call::Stream { range } => self.stream(*range),
+            Call::Fetch { paths, with_xattrs } => self.fetch(paths, *with_xattrs),
+            Call::Sketch => self.sketch(),
+            Call::Cells { spans } => self.cells(spans),
+            Call::Pick { spans } => self.pick(spans),
             // The driver takes these.
             Call::Prune { .. } | Call::Stop | Call::Contents { .. } | Call::Manifests { .. } => {
                 Ok(Reply::Done)
@@ -171,8 +189,10 @@ impl Job {
         }
     }
 
-    fn path(&self, bytes: &[u8]) -> Result<RelPath, NoAnswer> {
-        RelPath::new(bytes).map_err(|_| {
+    pub(super) fn path(&self, bytes: &[u8]) -> Result<RelPath, NoAnswer> {
+        let path = RelPath::new(bytes).ok();
+        let path = path.filter(|path| self.scene.only.as_ref().is_none_or(|only| only == path));
+        path.ok_or_else(|| {
             NoAnswer::Refused(Refusal::OutsideJail {
                 node: self.shared.name(),
                 path: display_name(&bytes[..bytes.len().min(4_096)]).into_owned(),
@@ -263,17 +283,26 @@ impl Job {
 
     fn open(&mut self, system: &LocalSystem, path: RelPath) -> Result<Reply, NoAnswer> {
         self.scene.file = None;
-        let file = system.open(&path)?;
+        let file = LocalFile::open(system.jail(), &path)?;
         let metadata = file.metadata().map_err(SystemError::io("look at", &path))?;
+        file.expect_sequential(metadata.size);
         self.scene.file = Some((path, file));
         Ok(Reply::Metadata(metadata))
     }
 
+    /// The open file.
+    pub(super) fn open_file(&self) -> Result<(&RelPath, &LocalFile), NoAnswer> {
+        match &self.scene.file {
+            Some((path, file)) => Ok((path, file)),
+            None => {
+                let none = io::Error::new(io::ErrorKind::NotFound, "no file is open in this session");
+                Err(SystemError::io("read", &RelPath::root())(none).into())
+            }
+        }
+    }
+
     fn of_file(&self, call: &Call) -> Result<Reply, NoAnswer> {
-        let Some((path, file)) = &self.scene.file else {
-            let none = io::Error::new(io::ErrorKind::NotFound, "no file is open in this session");
-            return Err(SystemError::io("read", &RelPath::root())(none).into());
-        };
+        let (path, file) = self.open_file()?;
         match *call {
             Call::FileMetadata => {
                 Ok(Reply::Metadata(file.metadata().map_err(SystemError::io("look at", path))?))
@@ -313,6 +342,6 @@ fn xattrs(found: Vec<Xattr>, path: &RelPath) -> Result<Reply, SystemError> {
     Ok(Reply::Xattrs(found.into_iter().map(pair).collect()))
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

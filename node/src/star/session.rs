@@ -9,7 +9,8 @@ use super::frames::{SendFault, read_frame, write_all};
 use orbit_core::RelPath;
 use orbit_core::grid::Refusal;
 use orbit_core::wire::codec::encode_frame;
-use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireSystemError};
+use super::link::LinkWriter;
+use orbit_core::wire::system::{Call, Cargo, Opened, Opening, Reply, WireSystemError};
 use orbit_core::wire::{bytes::Octets, decode};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(
         }
         Ok(())
     };
-    let driver = Driver { shared, frames, replies: Replies(replies) };
+    let driver = Driver { shared, frames, replies: Replies::Stream(replies) };
     let speak = async {
         let driver = driver.drive(opening, topics);
         tokio::pin!(driver, writer);
@@ -111,7 +112,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin>(
 
 /// Where replies go.
 #[derive(Clone)]
-pub(super) struct Replies(mpsc::Sender<Vec<u8>>);
+pub(super) enum Replies {
+    /// To the task that writes them to a stream of the mesh.
+    Stream(mpsc::Sender<Vec<u8>>),
+    /// To a direct link.
+    Link(Arc<LinkWriter>),
+}
 
 /// Nobody takes replies any more.
 #[derive(Clone, Copy, Debug)]
@@ -120,11 +126,31 @@ pub(super) struct Gone;
 impl Replies {
     /// Sends a reply from a blocking thread; waits while the asker is slow.
     pub fn send(&self, reply: &Reply) -> Result<(), Gone> {
-        self.0.blocking_send(encode_frame(reply)).map_err(|_| Gone)
+        match self {
+            Self::Stream(waiting) => waiting.blocking_send(encode_frame(reply)).map_err(|_| Gone),
+            Self::Link(writer) => writer.send(reply),
+        }
+    }
+
+    /// The same, for a reply behind which its cargo follows: of the bytes, or compressed if that saves time on the way.
+    pub fn send_with(&self, bytes: &[u8], reply: impl FnOnce(Cargo) -> Reply) -> Result<(), Gone> {
+        match self {
+            Self::Stream(waiting) => {
+                let cargo = Cargo { wire: bytes.len() as u32, bytes: bytes.len() as u32 };
+                let mut frame = encode_frame(&reply(cargo));
+                frame.extend_from_slice(bytes);
+                waiting.blocking_send(frame).map_err(|_| Gone)
+            }
+            Self::Link(writer) => writer.send_with(bytes, reply),
+        }
     }
 
     async fn say(&self, reply: &Reply) -> Result<(), End> {
-        self.0.send(encode_frame(reply)).await.map_err(|_| End::Closed)
+        match self {
+            Self::Stream(waiting) => waiting.send(encode_frame(reply)).await.map_err(|_| End::Closed),
+            // A direct link has no tasks.
+            Self::Link(writer) => writer.send(reply).map_err(|_| End::Closed),
+        }
     }
 }
 
@@ -190,7 +216,7 @@ impl Driver<'_> {
             Ok(Place::Inside { jail, start }) => {
                 opened.start = start.as_bytes().to_vec();
                 self.replies.say(&Reply::Opened(opened)).await?;
-                Ok(Topic::Files(Scene::new(jail, session)))
+                Ok(Topic::Files(Scene::new(jail, Some(session))))
             }
             Ok(Place::Above(ways)) => {
                 opened.ways = ways.into_iter().map(Octets).collect();
@@ -319,6 +345,7 @@ const fn is_heavy(call: &Call) -> bool {
         Call::Scan { .. }
             | Call::HashRange { .. }
             | Call::Chunk { .. }
+            | Call::Sketch
             | Call::Contents { .. }
             | Call::Manifests { .. }
     )

@@ -1,7 +1,7 @@
 //! Numbers of one to ten bytes, and signed ones folded so that small ones stay short.
 
 /// Appends a LEB128 varint.
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(in crate::wire) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -10,7 +10,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a varint; none if it is cut off or does not fit in 64 bits.
-pub(super) fn take(rest: &mut &[u8]) -> Option<u64> {
+pub(in crate::wire) fn take(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let byte = *rest.split_off_first()?;

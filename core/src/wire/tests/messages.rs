@@ -11,7 +11,9 @@ use crate::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest, NucleusA
 use crate::wire::link::{LinkAnswer, LinkCall, LinkCipher, LinkOffer, SignedTicket};
 use crate::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
 use crate::wire::raft::{Lane, RaftFrame, RaftFrameKind, RaftHello, RaftWelcome, SealKey};
-use crate::wire::system::{Call, ContentsPage, Opened, Opening, Reply, WireFault, WireSystemError};
+use crate::wire::system::{
+    Call, Cargo, ContentsPage, Found, Opened, Opening, Parcel, Piece, Reply, WireFault, WireSystemError,
+};
 use crate::{Chunk, ContentHash};
 use proptest::collection::vec;
 use proptest::option;
@@ -360,6 +362,11 @@ fn calls() -> impl Strategy<Value = Call> {
         Just(Call::FileXattrs),
         (any::<Option<u64>>(), bytes()).prop_map(|(unless, after)| Call::Contents { unless, after }),
         vec(any::<[u8; 32]>(), 0..4).prop_map(|roots| Call::Manifests { roots }),
+        ranges().prop_map(|range| Call::Stream { range }),
+        (octets(), any::<bool>()).prop_map(|(paths, with_xattrs)| Call::Fetch { paths, with_xattrs }),
+        Just(Call::Sketch),
+        bytes().prop_map(|spans| Call::Cells { spans }),
+        bytes().prop_map(|spans| Call::Pick { spans }),
     ]
 }
 
@@ -398,6 +405,21 @@ fn hashes() -> impl Strategy<Value = ContentHash> {
     any::<[u8; 32]>().prop_map(ContentHash::from_bytes)
 }
 
+fn cargoes() -> impl Strategy<Value = Cargo> {
+    any::<(u32, u32)>().prop_map(|(wire, bytes)| Cargo { wire, bytes })
+}
+
+fn found() -> impl Strategy<Value = Found> {
+    let xattrs = || vec((bytes().prop_map(Octets), bytes().prop_map(Octets)), 0..3);
+    prop_oneof![
+        (metadata(), xattrs(), any::<u32>(), hashes()).prop_map(|(m, x, len, hash)| Found::File(m, x, len, hash)),
+        Just(Found::Large),
+        (metadata(), xattrs(), bytes()).prop_map(|(m, x, text)| Found::Symlink(m, x, Octets(text))),
+        (metadata(), xattrs()).prop_map(|(m, x)| Found::Other(m, x)),
+        system_errors().prop_map(Found::Failed),
+    ]
+}
+
 fn replies() -> impl Strategy<Value = Reply> {
     let chunks = vec((hashes(), any::<u32>()).prop_map(|(hash, len)| Chunk { hash, len }), 0..5);
     let xattrs = vec((bytes().prop_map(Octets), bytes().prop_map(Octets)), 0..3);
@@ -420,6 +442,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         option::of(ranges()).prop_map(Reply::Range),
         contents_pages().prop_map(Reply::Contents),
         hashes().prop_map(Reply::Manifest),
+        (cargoes(), hashes()).prop_map(|(cargo, hash)| Reply::Piece(Piece { cargo, hash })),
+        (cargoes(), vec(found(), 0..4)).prop_map(|(cargo, found)| Reply::Parcel(Parcel { cargo, found })),
     ]
 }
 

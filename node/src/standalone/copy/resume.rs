@@ -1,7 +1,7 @@
 //! Copying a large file with checkpoints, from the start or from where an earlier run stopped.
 
 use super::{Copied, DataRanges, PIECE_BYTES, PIECES_IN_FLIGHT, Passing, Piece, buffers};
-use super::{finish_len, read_full, read_full_staged};
+use super::{arrived_unharmed, damaged, finish_len, read_full, read_full_staged};
 use crate::local::writer::AlignedBuffer;
 use crate::standalone::progress::Work;
 use crate::standalone::run::{ItemFault, Run};
@@ -121,7 +121,12 @@ impl Resumed {
                 return Err(ItemFault::Stopped);
             }
             let Passing { buffer, piece } = passing.map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => SystemError::Changed { path: path.clone() },
+                io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => {
+                    SystemError::Changed { path: path.clone() }
+                }
+                io::ErrorKind::InvalidData if error.get_ref().is_none() => {
+                    damaged(path)
+                }
                 _ => SystemError::io("read", path)(error),
             })?;
             run.throttle(u64::from(piece.len));
@@ -177,7 +182,7 @@ fn read_pieces(
     send: &SyncSender<io::Result<Passing>>,
 ) {
     for range in DataRanges::new(source, fresh).from(offset) {
-        let range = match range {
+        let range = match range.and_then(|range| source.read_ahead(range).map(|()| range)) {
             Ok(range) => range,
             Err(error) => {
                 let _ = send.send(Err(error));
@@ -192,7 +197,11 @@ fn read_pieces(
             let passing = match read {
                 Ok(read) if read == len => {
                     let hash = run.context.progress.timed(Work::Cpu, || hash_bytes(&buffer[..len]));
-                    Ok(Passing { buffer, piece: Piece { offset: at, len: len as u32, hash } })
+                    if arrived_unharmed(source, at, len, hash) {
+                        Ok(Passing { buffer, piece: Piece { offset: at, len: len as u32, hash } })
+                    } else {
+                        Err(io::ErrorKind::InvalidData.into())
+                    }
                 }
                 Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(error) => Err(error),
