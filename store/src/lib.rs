@@ -72,7 +72,7 @@
 //! of byte strings, each the CBOR of a [`Change`](orbit_core::grid::Change), or an `Err` with the
 //! [`Refusal`](orbit_core::grid::Refusal).
 //!
-//! # The local universe_v3.db, version 3
+//! # The local universe_v3.db, version 4
 //! Keys are big-endian, so that they sort by number; values little-endian.
 //!
 //! | table | key | value |
@@ -114,6 +114,7 @@ mod private_file;
 mod raft_log;
 mod record;
 mod sqlite;
+mod table;
 mod universe;
 
 pub use error::{Cause, Damage, StoreError};
