@@ -24,6 +24,7 @@ mod places;
 pub(crate) mod serve;
 pub(crate) mod ticket;
 
+pub(crate) use connect::connect;
 pub use connect::{DirectLink, Tickets};
 pub use error::LinkError;
 
