@@ -91,15 +91,16 @@ pub fn run_with(
         .map_err(DaemonError::Runtime)?;
     let ended = runtime.block_on(async {
         let listen = config.listen.iter().filter_map(|address| address.parse().ok()).collect();
-        let links = Links::bind(&config.listen, config.link_port, key.clone())?;
         let mesh_config = MeshConfig {
-            key,
+            key: key.clone(),
             listen,
             mdns: config.mdns,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             limits: Limits::default(),
         };
         let (mesh, events) = Mesh::start(mesh_config, Some(identity(&membership, false)?)).await?;
+        // After the mesh: any free port must not be the one that the mesh was told to take.
+        let links = Links::bind(&config.listen, config.link_port, key)?;
         let star = StarService::new(StarServiceConfig {
             name: config.name.clone(),
             allowed: config.allowed_paths.clone(),
