@@ -16,7 +16,6 @@
 //! Reading order: [`ticket`], [`leases`], `serve` (the source's side), [`connect`] and `agree` (the destination's), `carry`, `places`.
 
 mod agree;
-mod bridge;
 mod carry;
 pub mod connect;
 pub mod error;

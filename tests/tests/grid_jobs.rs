@@ -34,7 +34,7 @@ fn below(node: &Node, name: &str) -> PathBuf {
 fn a_sync_between_two_nodes_from_a_third() {
     let grid = Grid::standing(3);
     let (source, destination, third) = (grid.node(0), grid.node(1), grid.node(2));
-    let mut planted = tree(source, "photos", 1);
+    let mut planted = tree(source, "photos", 2);
     let (from, to) = (source.endpoint("photos"), destination.endpoint("backup"));
 
     let dry = sync(third, &from, &to, &["-n"]).expect(Exit::Done).expect_says("would sync");

@@ -4,7 +4,7 @@
 use orbit_tests::grid::Grid;
 use orbit_tests::grid::group::others;
 use orbit_tests::grid::node::Node;
-use orbit_tests::orbit::{Exit, Running};
+use orbit_tests::orbit::{Exit, Run, Running};
 use orbit_tests::snapshot::assert_same_tree;
 use orbit_tests::tree::Tree;
 use orbit_tests::wait::until;
@@ -49,10 +49,10 @@ fn wait_for_state(at: &Node, id: &str, state: &str) {
     until(&format!("the job is {state}"), || job(at, id)["state"] == state);
 }
 
-fn finish(running: Running, source: &Node, destination: &Node) -> Value {
+fn finish(running: Running, source: &Node, destination: &Node) -> Run {
     let run = running.finish_within(JOB_DEADLINE).expect(Exit::Done);
     assert_same_tree(&source.allowed().join("a"), &destination.allowed().join("b"));
-    run.summary()
+    run
 }
 
 #[test]
@@ -93,10 +93,11 @@ fn a_killed_nucleus_is_not_needed() {
     plant(source);
     let (running, id) = begin(destination, source, destination);
     grid.node(old).kill();
-    let summary = finish(running, source, destination);
+    let run = finish(running, source, destination);
+    let summary = run.summary();
     let sent = summary["bytes_wire"].as_u64().expect("a number");
     let size = summary["bytes_total"].as_u64().expect("a number");
-    assert!(sent < size + size / 10, "nothing is sent twice: {sent} of {size}");
+    assert!(sent < size + size / 10, "nothing is sent twice: {sent} of {size}\n{run}");
     assert_eq!(job(source, &id)["state"], "done");
 }
 

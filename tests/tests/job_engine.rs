@@ -204,7 +204,8 @@ fn a_link_serves_what_its_ticket_names_and_nothing_else() {
     let tree = Tree::at(&stage.from, 10);
     tree.write("a/file", "content");
     tree.write("a/other", "secret");
-    let refused = stage.by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
+    let refused =
+        stage.by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
     assert!(matches!(refused, RunError::Refused(_)), "{refused:?}");
     let outside = stage.state.clone();
     assert!(matches!(stage.by(stage.source.direct(&outside), &outside), Err(RunError::Refused(_))));

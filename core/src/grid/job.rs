@@ -222,9 +222,19 @@ impl JobRecord {
         self.source.node == node || self.destination.node == node
     }
 
-    /// Whether it writes to its tree, or has begun to and will go on. Others stay out of it meanwhile.
-    pub const fn holds_tree(&self) -> bool {
-        matches!(&self.state, JobState::Running(pace) if !matches!(pace, Pace::Queued(_)))
+    /// Whether it is to have its tree to itself: from its beginning if nobody is asked about the plan, which would not fit any
+    /// more after another job wrote there.
+    pub fn wants_tree(&self) -> bool {
+        match self.state {
+            JobState::Planning(_) => self.mode == JobMode::Run,
+            JobState::Running(_) => true,
+            JobState::Planned | JobState::Ended(_) => false,
+        }
+    }
+
+    /// Whether it has its tree to itself, also while it is paused: what it has staged lies there.
+    pub fn holds_tree(&self) -> bool {
+        self.wants_tree() && !matches!(self.state.pace(), Some(Pace::Queued(_)))
     }
 
     /// Roughly how many bytes it takes.

@@ -14,8 +14,8 @@ mod contents;
 mod fault;
 
 pub use bulk::{
-    CELL_BYTES, Cargo, FETCH_FILE_BYTES_MAX, FETCH_OBJECTS_MAX, Found, PARCEL_BYTES_MAX, PIECE_BYTES_MAX, Parcel, Piece,
-    SHORT_HASH_LEN, pack_sketched, pack_spans, short_hash, take_sketched, unpack_spans,
+    CELL_BYTES, Cargo, FETCH_FILE_BYTES_MAX, FETCH_OBJECTS_MAX, Found, PARCEL_BYTES_MAX, PIECE_BYTES_MAX,
+    Parcel, Piece, SHORT_HASH_LEN, pack_sketched, pack_spans, short_hash, take_sketched, unpack_spans,
 };
 
 pub use contents::{CONTENTS_PAGE_MAX, ContentsPage, MANIFESTS_MAX};

@@ -58,7 +58,7 @@ fn connect(
         Some(Err(refusal)) => Err(LinkError::NoTicket(refusal.to_string())),
         Some(Ok(ticket)) => Ok(ticket),
     });
-    match link::connect::connect(node, spec.source.node, tickets) {
+    match link::connect(node, spec.source.node, tickets) {
         Ok(link) => {
             held.set_link(Some(Arc::clone(&link)));
             Ok(link)

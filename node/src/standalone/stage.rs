@@ -1,10 +1,10 @@
 //! What a worker does with a step: stage its objects, or apply it in place.
 
+use super::ahead::Hands;
 use super::copy::{self, Piece};
 use super::observer::RunEvent;
 use super::run::{ItemFault, Run};
 use super::sync::Strictness;
-use super::ahead::Hands;
 use crate::remote::Fetched;
 use orbit_core::compare::same_mtime;
 use orbit_core::job::Weight;

@@ -96,12 +96,7 @@ pub(super) fn serve(
     })
 }
 
-fn open(
-    shared: &Shared,
-    reader: &mut dyn Read,
-    writer: &LinkWriter,
-    root: &[u8],
-) -> Result<Scene, End> {
+fn open(shared: &Shared, reader: &mut dyn Read, writer: &LinkWriter, root: &[u8]) -> Result<Scene, End> {
     let refuse = |refusal| {
         shared.counters.refused.fetch_add(1, Relaxed);
         let _gone = writer.send(&Reply::Refused(refusal));

@@ -243,12 +243,12 @@ const fn is_queued(record: &JobRecord) -> bool {
 
 /// What keeps a job from going, given those that go before it, queued ones among them.
 fn blocker<'a>(record: &JobRecord, before: impl Iterator<Item = &'a JobRecord>) -> Option<Blocker> {
-    let wants_tree = matches!(record.state, JobState::Running(_));
     let (mut to_star, mut from_star) = (0, 0);
     for other in before {
         let is_same_star = other.destination.node == record.destination.node;
-        let writes = other.holds_tree() || (is_queued(other) && matches!(other.state, JobState::Running(_)));
-        if wants_tree && writes && is_same_star && other.destination.path.overlaps(&record.destination.path) {
+        // Queued ones ahead have it first.
+        let both = record.wants_tree() && other.wants_tree();
+        if both && is_same_star && other.destination.path.overlaps(&record.destination.path) {
             return Some(Blocker::Tree { job: other.id });
         }
         if other.state.is_active() {
@@ -343,10 +343,10 @@ fn take_in(record: &mut JobRecord, report: &JobReport, now_ms: i64) {
             (record.totals, record.route) = (Some(*totals), route.clone());
             record.steps.clone_from(steps);
             record.fault_count = totals.faults;
-            let pace = queued(record.destination.node);
             let next = match record.mode {
                 JobMode::Ask => JobState::Planned,
-                JobMode::Run => JobState::Running(pace),
+                // It has the tree, and its place at the star.
+                JobMode::Run => JobState::Running(Pace::Going),
                 JobMode::Dry if totals.faults > 0 => JobState::Ended(Ending::Partial),
                 JobMode::Dry => JobState::Ended(Ending::Done),
             };

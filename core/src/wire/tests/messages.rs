@@ -412,7 +412,8 @@ fn cargoes() -> impl Strategy<Value = Cargo> {
 fn found() -> impl Strategy<Value = Found> {
     let xattrs = || vec((bytes().prop_map(Octets), bytes().prop_map(Octets)), 0..3);
     prop_oneof![
-        (metadata(), xattrs(), any::<u32>(), hashes()).prop_map(|(m, x, len, hash)| Found::File(m, x, len, hash)),
+        (metadata(), xattrs(), any::<u32>(), hashes())
+            .prop_map(|(m, x, len, hash)| Found::File(m, x, len, hash)),
         Just(Found::Large),
         (metadata(), xattrs(), bytes()).prop_map(|(m, x, text)| Found::Symlink(m, x, Octets(text))),
         (metadata(), xattrs()).prop_map(|(m, x)| Found::Other(m, x)),

@@ -124,9 +124,7 @@ impl Resumed {
                 io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => {
                     SystemError::Changed { path: path.clone() }
                 }
-                io::ErrorKind::InvalidData if error.get_ref().is_none() => {
-                    damaged(path)
-                }
+                io::ErrorKind::InvalidData if error.get_ref().is_none() => damaged(path),
                 _ => SystemError::io("read", path)(error),
             })?;
             run.throttle(u64::from(piece.len));

@@ -191,10 +191,23 @@ fn one_job_at_a_time_writes_to_a_tree() {
     run(&mut state, &act(1, 60, JobAct::Pause { until_ms: None })).expect("is paused");
     assert_eq!(state_of(&state, 2), "queued");
     run(&mut state, &act(1, 61, JobAct::Cancel)).expect("is cancelled");
-    assert_eq!([2, 4].map(|number| state_of(&state, number)), ["running", "queued"]);
+    assert_eq!([2, 4].map(|number| state_of(&state, number)), ["planning", "queued"]);
     assert_eq!(blocker_of(&state, 4), Some(Blocker::Tree { job: job(2) }));
+    run(&mut state, &report(2, planned())).expect("is planned");
+    assert_eq!([2, 4].map(|number| state_of(&state, number)), ["running", "queued"]);
     run(&mut state, &report(2, ended(Ending::Partial))).expect("ends");
-    assert_eq!(state_of(&state, 4), "running");
+    assert_eq!(state_of(&state, 4), "planning");
+}
+
+#[test]
+fn plans_that_are_asked_about_are_made_side_by_side() {
+    let mut state = grid();
+    for number in [1, 2] {
+        submit(&mut state, number, "/backup", JobMode::Ask);
+        run(&mut state, &report(number, planned())).expect("is planned");
+        run(&mut state, &act(number, 51, JobAct::Approve)).expect("is agreed to");
+    }
+    assert_eq!([1, 2].map(|number| state_of(&state, number)), ["running", "queued"]);
 }
 
 #[test]
