@@ -153,6 +153,10 @@ fn listen(
                     asked().stop();
                     continue;
                 }
+                Ok(Call::Want { wanted }) => {
+                    asked().want(wanted);
+                    continue;
+                }
                 Ok(Call::Prune { directory }) => match RelPath::new(directory) {
                     Ok(directory) => {
                         asked().prune(directory);
