@@ -351,6 +351,7 @@ fn a_source_that_is_lost_is_gone_on_with() {
             Err(lost) => assert!(lost.is_source_lost(), "{lost:?}"),
         }
         losses += 1;
+        if losses > 90 { eprintln!("{losses}: {left:?} {:?}", stage.heard()); }
         assert!(losses < 100, "it never ends");
     };
     assert!(losses > 2, "{losses}");
