@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod grid;
+pub mod job;
 pub mod node;
 pub mod options;
 pub mod rescue;
@@ -9,6 +10,7 @@ pub mod rescue;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use filter::FilterArgs;
 use grid::{AuthorityArgs, ConstellationArgs, TokenArgs};
+use job::JobArgs;
 use node::NodeArgs;
 use options::{EndpointArg, SyncArgs};
 use rescue::{BackupArgs, RecoverArgs, RestoreArgs};
@@ -94,6 +96,8 @@ pub enum Command {
     Node(NodeArgs),
     /// Let other machines join the grid
     Token(TokenArgs),
+    /// Syncs between nodes of the grid
+    Job(JobArgs),
     /// Tell whether the grid is healthy
     Status,
     /// Groups of nodes

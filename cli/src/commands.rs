@@ -7,7 +7,9 @@ mod consent;
 mod constellation;
 mod dedup;
 mod doctor;
+mod grid_sync;
 mod hash;
+mod job;
 mod ls;
 mod man;
 mod node;
@@ -36,6 +38,7 @@ pub fn run(session: &Session, command: Command) -> anyhow::Result<Exit> {
         Command::Ls(arguments) => ls::run(session, arguments),
         Command::Node(arguments) => node::run(session, arguments.command),
         Command::Token(arguments) => token::run(session, arguments.command),
+        Command::Job(arguments) => job::run(session, arguments.command),
         Command::Status => status::run(session),
         Command::Constellation(arguments) => constellation::run(session, arguments.command),
         Command::Ca(arguments) => authority::run(session, &arguments.command),

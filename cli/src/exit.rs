@@ -2,6 +2,7 @@
 
 use orbit_core::endpoint::Endpoint;
 use orbit_core::grid::Refusal;
+use orbit_core::grid::job::{FailureKind, JobFailure};
 use orbit_core::grid::refusal::RefusalKind;
 use orbit_core::system::SystemError;
 use orbit_node::api::client::ClientError;
@@ -44,7 +45,7 @@ pub enum Exit {
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// `NODE:PATH` where only this machine will do.
-    #[error("cannot sync with {endpoint}: a sync does not cross machines yet")]
+    #[error("cannot keep a plan with {endpoint}: stored plans are of this machine alone")]
     Elsewhere {
         /// The endpoint.
         endpoint: Endpoint,
@@ -60,6 +61,31 @@ pub enum CliError {
     NobodyToAsk {
         /// What would be done.
         deed: String,
+    },
+    /// A sync between nodes shows its plan and asks.
+    #[error("a sync between nodes asks before it changes anything, and there is no terminal to ask on")]
+    NobodyToAskForSync,
+    /// A job of the grid could not be done.
+    #[error("{}", failure.message)]
+    Job {
+        /// Why.
+        failure: JobFailure,
+        /// The job.
+        id: String,
+        /// Whether it had a plan: without one, nothing was changed.
+        is_planned: bool,
+    },
+    /// A job of the grid was cancelled.
+    #[error("job {id} was cancelled")]
+    JobCancelled {
+        /// The job.
+        id: String,
+    },
+    /// An ignore file is no text.
+    #[error("{} is not UTF-8, and its patterns cannot be sent to another node", path.display())]
+    IgnoreFile {
+        /// The file.
+        path: PathBuf,
     },
     /// Nobody is there to type the grid's name.
     #[error("giving up what other voters may have cannot be undone, and there is no terminal to ask on")]
@@ -150,10 +176,14 @@ impl Exit {
             return of_code(error.code());
         }
         match error.downcast_ref::<CliError>() {
-            Some(CliError::Elsewhere { .. }) => Self::Unreachable,
+            Some(CliError::Elsewhere { .. }) => Self::Usage,
+            Some(CliError::Job { failure, .. }) => of_failure(failure.kind),
+            Some(CliError::JobCancelled { .. }) => Self::Partial,
             Some(
                 CliError::ApplyElsewhere { .. }
                 | CliError::NobodyToAsk { .. }
+                | CliError::NobodyToAskForSync
+                | CliError::IgnoreFile { .. }
                 | CliError::NobodyToAskToRecover { .. }
                 | CliError::OtherGridName { .. }
                 | CliError::NoPassphrase
@@ -208,6 +238,19 @@ const fn of_code(code: ErrorCode) -> Exit {
         ErrorCode::Unreachable => Exit::Unreachable,
         ErrorCode::Refused => Exit::Refused,
         ErrorCode::Failed => Exit::Unexpected,
+    }
+}
+
+const fn of_failure(kind: FailureKind) -> Exit {
+    match kind {
+        FailureKind::Usage => Exit::Usage,
+        FailureKind::NotFound => Exit::NotFound,
+        FailureKind::Unreachable => Exit::Unreachable,
+        FailureKind::Refused => Exit::Refused,
+        FailureKind::Stale => Exit::Stale,
+        FailureKind::Guard => Exit::Guard,
+        FailureKind::Partial => Exit::Partial,
+        FailureKind::Unexpected => Exit::Unexpected,
     }
 }
 

@@ -42,6 +42,9 @@ pub fn nothing_was_changed(error: &anyhow::Error) -> bool {
                 CliError::Elsewhere { .. }
                     | CliError::ApplyElsewhere { .. }
                     | CliError::NobodyToAsk { .. }
+                    | CliError::NobodyToAskForSync
+                    | CliError::IgnoreFile { .. }
+                    | CliError::Job { is_planned: false, .. }
                     | CliError::NobodyToAskToRecover { .. }
                     | CliError::OtherGridName { .. }
                     | CliError::NewerElsewhere { .. }
@@ -69,8 +72,8 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     }
     match error.downcast_ref()? {
         CliError::Elsewhere { endpoint } => Some(format!(
-            "give paths on this machine, for example a mounted share; `orbit scan {endpoint}` looks at the other one; if \
-             this is a local path, write ./{endpoint}"
+            "`orbit sync -n SOURCE DESTINATION` shows the plan of a sync between nodes; if this is a local path, write \
+             ./{endpoint}"
         )),
         CliError::ApplyElsewhere { endpoint } => Some(match endpoint {
             Endpoint::Remote { node, path } => {
@@ -80,6 +83,12 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             Endpoint::Local(_) => "leave --apply out".to_owned(),
         }),
         CliError::NobodyToAsk { .. } => Some("if it is meant, add -y".to_owned()),
+        CliError::NobodyToAskForSync => Some("add -y to run it, or -n to see its plan alone".to_owned()),
+        CliError::Job { failure, id, .. } => {
+            Some(failure.hint.clone().unwrap_or_else(|| format!("`orbit job show {id}` tells more")))
+        }
+        CliError::JobCancelled { id } => Some(format!("`orbit job retry {id}` begins it anew")),
+        CliError::IgnoreFile { .. } => Some("write its patterns in UTF-8".to_owned()),
         CliError::NobodyToAskToRecover { name } | CliError::OtherGridName { name, .. } => {
             Some(format!("if it is meant: orbit recover --yes-lose-quorum {}", quoted(name)))
         }

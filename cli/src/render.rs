@@ -2,7 +2,7 @@
 //!
 //! [`screen`] owns both streams and keeps the progress display out of their way; [`events`] tells what a run does,
 //! [`progress`] draws its figures, [`summary`] says what happened, [`error`] says why not; [`listing`] prints scans;
-//! [`setup`], [`nodes`], [`status`], [`tokens`], [`groups`] and [`rescue`] show a grid;
+//! [`setup`], [`nodes`], [`status`], [`tokens`], [`groups`] and [`rescue`] show a grid; [`jobs`] its syncs;
 //! [`format`] and [`json`] are the pure pieces below them.
 
 pub mod dedup;
@@ -13,6 +13,7 @@ pub mod events;
 pub mod format;
 pub mod groups;
 pub mod hashes;
+pub mod jobs;
 pub mod json;
 pub mod listing;
 pub mod log;

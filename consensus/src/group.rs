@@ -1,6 +1,7 @@
 //! [`Group`]: a member of the group that elects the Nucleus, and the handle to it.
 
 use crate::answer::{Receiving, answer};
+use crate::compact::compact;
 use crate::databases::{Databases, Snapshot};
 use crate::election::drive;
 use crate::log::Log;
@@ -47,7 +48,7 @@ pub struct GroupConfig {
     pub node: NodeId,
     /// Draws this member's election timeouts.
     pub seed: u64,
-    /// Entries after which a snapshot is written.
+    /// Entries after which a snapshot is written; more, while writing them would take more than a tenth of the time.
     pub snapshot_every: u64,
     /// Entries that are kept behind a snapshot, so that a member that is a little behind needs none.
     pub entries_kept: u64,
@@ -224,6 +225,7 @@ impl Group {
         scope.spawn(watch_standing(Arc::clone(&shared)));
         scope.spawn(drive(Arc::clone(&shared), config.seed));
         scope.spawn(gather(Arc::clone(&shared), waiting));
+        scope.spawn(compact(Arc::clone(&shared), config.snapshot_every));
         Ok(Self { shared })
     }
 
@@ -479,7 +481,7 @@ fn raft_config(config: &GroupConfig) -> Result<Arc<Config>, Box<openraft::Config
         enable_heartbeat: false,
         enable_elect: false,
         max_payload_entries: 1024,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: config.entries_kept,
         // Above the distance between snapshots: a member that is behind less than one is sent entries.
         replication_lag_threshold: config.snapshot_every * 3,

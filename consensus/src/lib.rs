@@ -11,12 +11,13 @@
 //! [`Databases`] (what is applied) and [`orbit_store::LogDisk`] (where the log lies). It never sees libp2p.
 //!
 //! Reading order: [`group`] (the handle), `machine` (what applying is), `log`, `pace` and `election`
-//! (who leads, and what a leader may rely on), `network` and `answer` (what members say), [`steward`] (who should vote),
+//! (who leads, and what a leader may rely on), `compact` (when a snapshot is written), `network` and `answer` (what members say), [`steward`] (who should vote),
 //! [`fitness`] (whose disk is quick enough).
 //!
 //! What openraft does not do for us, or not as we need it, is in `docs/adr/0014-openraft-and-what-is-ours.md`.
 
 mod answer;
+mod compact;
 pub mod databases;
 mod election;
 pub mod fitness;

@@ -15,11 +15,13 @@
 pub mod command;
 pub mod content;
 pub mod envelope;
+pub mod job;
 pub mod liveness;
 pub mod record;
 pub mod refusal;
 pub mod requests;
 pub mod state;
+pub mod ticket;
 pub mod token;
 
 pub use command::Command;
@@ -33,4 +35,5 @@ pub use record::{
 pub use refusal::Refusal;
 pub use requests::RecentRequests;
 pub use state::{Admission, GridState};
+pub use ticket::{Ticket, TicketFault, Verb};
 pub use token::{JoinToken, TokenError};

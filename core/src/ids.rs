@@ -102,6 +102,18 @@ id!(
     RequestId, 16, "request id"
 );
 id!(
+    /// A job of the grid, drawn when it is submitted.
+    JobId, 16, "job id"
+);
+id!(
+    /// What two stars agreed for a job: while it lasts, connections may be opened.
+    LeaseId, 16, "lease id"
+);
+id!(
+    /// One connection of a direct link.
+    LinkId, 16, "link id"
+);
+id!(
     /// A node's Ed25519 public key: what Noise proves of a peer.
     PeerKey, 32, "public key"
 );

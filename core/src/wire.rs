@@ -8,13 +8,17 @@
 //! | `/orbit/control/1` | one question, one answer, 4 MiB | [`control`] |
 //! | `/orbit/pulse/1` | a stream kept open, star to Nucleus | [`pulse`] |
 //! | `/orbit/raft/1` | a stream kept open between two voters, 4 MiB a frame | [`raft`] |
+//! | `/orbit/link/1` | a stream on which two stars agree on a direct link | [`link`] |
 //! | `/orbit/system/1` | a stream for the operations of `OrbitSystem` | [`system`], [`listing`] |
+//! | `/orbit/job/1` | a stream kept open, Nucleus to star | [`job`] |
 //! | `/orbit/api/1` | a stream that carries HTTP/1.1 to the Nucleus | |
 
 pub mod bytes;
 pub mod codec;
 pub mod control;
+pub mod job;
 pub mod join;
+pub mod link;
 pub mod listing;
 pub mod pulse;
 pub mod raft;

@@ -5,11 +5,12 @@ pub mod node;
 
 use crate::seed::{GRID, NOW, peer};
 use orbit_core::endpoint::Endpoint;
-use orbit_core::grid::JoinToken;
+use orbit_core::grid::ticket::{Presented, Seen};
+use orbit_core::grid::{JoinToken, Ticket, TicketFault};
 use orbit_core::ids::{GridId, TokenId};
 use orbit_core::system::SystemError;
 use orbit_core::wire::listing::{ListingPacker, Piece, unpack};
-use orbit_core::wire::{self, control, join, pulse, system};
+use orbit_core::wire::{self, control, join, link, pulse, system};
 use orbit_core::{Metadata, RelPath};
 use orbit_mesh::key::{NodeKey, key_of, peer_id_of};
 use orbit_mesh::pki::{
@@ -45,6 +46,29 @@ pub fn control(bytes: &[u8]) {
 pub fn pulse(bytes: &[u8]) {
     message::<pulse::Pulse>(bytes);
     message::<pulse::PulseReply>(bytes);
+}
+
+/// How two stars agree on a direct link, and tickets.
+pub fn link(bytes: &[u8]) {
+    message::<link::LinkCall>(bytes);
+    message::<link::LinkAnswer>(bytes);
+    message::<link::SignedTicket>(bytes);
+    message::<Ticket>(bytes);
+    if let Ok(ticket) = wire::decode::<Ticket>(bytes) {
+        let by = Presented {
+            grid: ticket.grid,
+            source: ticket.source,
+            destination: ticket.destination,
+            fence: ticket.fence,
+            now_ms: NOW,
+        };
+        // Whether it is in time, that is.
+        if ticket.judge(&by).is_ok() {
+            let mut seen = Seen::default();
+            assert_eq!(seen.admit(&ticket, NOW), Ok(Ok(())), "it counts");
+            assert_eq!(seen.admit(&ticket, NOW), Ok(Err(TicketFault::Used)), "and once");
+        }
+    }
 }
 
 /// Calls of the system protocol and their replies.

@@ -16,6 +16,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("join", check::join),
     ("key_file", check::key_file),
     ("listing", check::listing),
+    ("link", check::link),
     ("pulse", check::pulse),
     ("signed_certificate", check::signed_certificate),
     ("system", check::system),

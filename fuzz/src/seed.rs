@@ -1,11 +1,12 @@
 //! Real encodings, one or a few for each target, which the fuzzer starts from.
 
 use orbit_core::grid::refusal::CertificateFault;
-use orbit_core::grid::{Fence, JoinToken, Profile, Refusal, Role};
-use orbit_core::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
+use orbit_core::grid::{Fence, JoinToken, Profile, Refusal, Role, Ticket, TicketFault, Verb};
+use orbit_core::ids::{GridId, JobId, LeaseId, LinkId, NodeId, PeerKey, Serial, TokenId};
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::control::{ControlReply, ControlRequest};
 use orbit_core::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest, NucleusAddress};
+use orbit_core::wire::link::{LinkAnswer, LinkCall, LinkCipher, LinkOffer, SignedTicket};
 use orbit_core::wire::listing::ListingPacker;
 use orbit_core::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
 use orbit_core::wire::system::{Call, Opened, Opening, Reply, WireFault, WireSystemError};
@@ -105,6 +106,9 @@ pub fn all() -> Vec<Seed> {
     }
     for (name, bytes) in control(&certificate, &anchor, &request) {
         add("control", name, bytes);
+    }
+    for (name, bytes) in link(&certificate) {
+        add("link", name, bytes);
     }
     for (name, bytes) in pulse(&anchor) {
         add("pulse", name, bytes);
@@ -239,6 +243,50 @@ fn control(certificate: &[u8], anchor: &[u8], request: &[u8]) -> Vec<Named> {
         ("renew", encode(&ControlRequest::Renew { request: request.to_vec() })),
         ("renewed", encode(&ControlReply::Renewed { certificate: certificate.to_vec(), anchors })),
         ("refused", encode(&ControlReply::Refused(draining))),
+    ]
+}
+
+fn link(certificate: &[u8]) -> Vec<Named> {
+    let ticket = Ticket {
+        grid: GRID,
+        fence: Fence { epoch: 1, term: 3 },
+        job: JobId::from_bytes([0x4a; 16]),
+        source: NODE,
+        source_key: peer(),
+        source_addresses: vec!["/ip4/192.0.2.7/tcp/4001".to_owned()],
+        destination: NodeId::from_bytes([0x44; 16]),
+        root: b"/mnt/data".to_vec(),
+        verb: Verb::Read,
+        nonce: [0x6e; 16],
+        issued_ms: NOW,
+        expires_ms: NOW + 60_000,
+    };
+    let bytes = encode(&ticket);
+    let signature = key().sign(&SignedTicket::signed_bytes(&bytes));
+    let signed = SignedTicket { ticket: bytes.clone(), certificate: certificate.to_vec(), signature };
+    let (lease, link) = (LeaseId::from_bytes([0x4c; 16]), LinkId::from_bytes([0x6c; 16]));
+    let addresses = vec!["192.0.2.7:4002".to_owned(), "[2001:db8::7]:4002".to_owned()];
+    let offer = LinkOffer {
+        lease,
+        link,
+        secret: [0x73; 32],
+        cipher: LinkCipher::AesGcm,
+        addresses: addresses.clone(),
+    };
+    let used = Refusal::Ticket { node: "nas1".to_owned(), reason: TicketFault::Used };
+    let present = LinkCall::Present {
+        ticket: Box::new(signed.clone()),
+        certificate: certificate.to_vec(),
+        cipher: LinkCipher::ChaChaPoly,
+    };
+    vec![
+        ("ticket", bytes),
+        ("signed", encode(&signed)),
+        ("present", encode(&present)),
+        ("more", encode(&LinkCall::More { lease, cipher: LinkCipher::AesGcm })),
+        ("dial_me", encode(&LinkCall::DialMe { link, addresses })),
+        ("offer", encode(&LinkAnswer::Offer(offer))),
+        ("refused", encode(&LinkAnswer::Refused(used))),
     ]
 }
 

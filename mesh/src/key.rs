@@ -37,6 +37,12 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
+/// Whether a message has this Ed25519 signature by this key.
+pub fn is_signed_by(key: &PeerKey, message: &[u8], signature: &[u8; 64]) -> bool {
+    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.as_bytes());
+    key.verify(message, signature).is_ok()
+}
+
 /// The libp2p id of a key; none if the bytes are no point of the curve.
 pub fn peer_id_of(key: &PeerKey) -> Option<PeerId> {
     let key = identity::ed25519::PublicKey::try_from_bytes(key.as_bytes()).ok()?;
@@ -86,6 +92,11 @@ impl NodeKey {
     /// Its libp2p id.
     pub fn peer_id(&self) -> PeerId {
         self.keypair().public().to_peer_id()
+    }
+
+    /// Signs a message, by Ed25519. The message says itself what it is for: the key signs other things too.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message)
     }
 
     /// As libp2p wants it.

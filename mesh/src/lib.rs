@@ -8,7 +8,7 @@
 //! here certificates are checked), and when to connect to whom (the daemon says so).
 //!
 //! Reading order: [`net`] → `net/gate.rs` → `net/task.rs` → [`pki`] → [`key`]; apart from these, the survey:
-//! [`survey`](mod@survey) → [`interface`] → [`port`] → [`cipher`].
+//! [`survey`](mod@survey) → [`interface`] → [`port`] → [`cipher`]; for data between stars [`direct`].
 //!
 //! ```text
 //!   NodeKey ─────────────┐               ┌──▶ MeshEvent (admitted, gone, join, asked, opened)
@@ -17,12 +17,15 @@
 //!                              ▼
 //!                 TCP ▸ Noise ▸ yamux, mDNS
 //!
+//!   Terms (agreed in the mesh) ──▶ direct: TCP ▸ Noise ──▶ DirectStream, for bulk
+//!
 //!   /sys/class/net, /proc/net ──▶ interface ─┐
 //!   bind and drop on loopback ──▶ port ──────┼──▶ Survey ──▶ orbit doctor
 //!   processor features ─────────▶ cipher ────┘
 //! ```
 
 pub mod cipher;
+pub mod direct;
 pub mod interface;
 pub mod key;
 pub mod net;

@@ -1,5 +1,7 @@
 //! Meshes in one process over the loopback interface, and what outsiders can do to them.
 
+#[path = "mesh/cable.rs"]
+mod cable;
 #[path = "mesh/crowd.rs"]
 mod crowd;
 #[path = "mesh/hello.rs"]

@@ -25,18 +25,25 @@
 //! | `GET`, `POST /v1/tokens`, `DELETE /v1/tokens/{id}` | [`TokenRequest`](types::TokenRequest) → [`TokenCreated`](types::TokenCreated), [`TokenView`](types::TokenView) |
 //! | `GET`, `POST /v1/constellations`, `DELETE /v1/constellations/{name}` | [`ConstellationView`](types::ConstellationView) |
 //! | `POST`, `DELETE /v1/constellations/{name}/nodes` | [`NodeList`](types::NodeList) → [`ConstellationView`](types::ConstellationView) |
+//! | `GET`, `POST /v1/jobs` | [`JobRequest`](job_types::JobRequest) → [`JobView`](job_types::JobView) |
+//! | `GET /v1/jobs/{job}?after=…&wait_ms=…` | → [`JobView`](job_types::JobView), when it is another than of version `after` |
+//! | `DELETE /v1/jobs/{job}` | → nothing |
+//! | `POST /v1/jobs/{job}/approve`, `…/resume`, `…/cancel`, `…/retry` | → [`JobView`](job_types::JobView) |
+//! | `POST /v1/jobs/{job}/pause`, `…/limit`, `…/schedule` | [`JobPause`](job_types::JobPause), [`JobLimit`](job_types::JobLimit), [`JobTimes`](job_types::JobTimes) → [`JobView`](job_types::JobView) |
 //! | `GET`, `POST /v1/authorities` | → [`AuthorityView`](types::AuthorityView) |
 //!
 //! A change may carry an id ([`REQUEST_HEADER`](request::REQUEST_HEADER)): the same id again is answered as the first time and
 //! does nothing more, at whichever Nucleus. While there is none, requests wait for a few seconds. An answer that no Nucleus
 //! confirms says of when it is ([`AS_OF_HEADER`](records::AS_OF_HEADER)).
 //!
-//! A node is named by its name or id. What fails is answered with an [`ApiError`](types::ApiError).
+//! A node is named by its name or id, a job by how its id begins. What fails is answered with an [`ApiError`](types::ApiError).
 
 mod backup;
 pub mod client;
 pub mod error;
 pub(crate) mod forward;
+pub mod job_types;
+mod jobs;
 pub(crate) mod last_known;
 pub(crate) mod local;
 pub(crate) mod nucleus;

@@ -14,7 +14,9 @@
 //!   star ────────── answers for LocalSystem over a stream       remote ── asks, as a RemoteSystem
 //!       ▲
 //!   daemon ──────── founds, joins, runs a node                  api ───── REST on the node's socket, and its client
+//!       ├─ link     direct links between stars, for jobs
 //!       ├─ group    this node's member of the group that elects the Nucleus
+//!       ├─ jobs     what the Nucleus wants of this star, done by its workers
 //!       └─ nucleus  who belongs to the grid and is heard: what the elected one does
 //!
 //!   doctor ──────── is this machine fit for it?
@@ -28,6 +30,8 @@ pub mod api;
 pub mod daemon;
 pub mod doctor;
 pub mod group;
+mod jobs;
+pub mod link;
 pub mod local;
 pub mod nucleus;
 pub mod remote;

@@ -11,10 +11,11 @@
 //!                                  └──────────▶ steward: who should vote
 //! ```
 //!
-//! Reading order: [`office`], [`authority`], [`membership`], [`registry`], [`pulse`], [`voters`], [`views`], [`relay`], [`contents`].
+//! Reading order: [`office`], [`authority`], [`membership`], [`registry`], [`pulse`], [`voters`], [`views`], [`relay`], [`contents`], [`jobs`].
 
 pub mod authority;
 pub(crate) mod contents;
+pub(crate) mod jobs;
 pub(crate) mod membership;
 pub(crate) mod office;
 pub(crate) mod pulse;
@@ -63,6 +64,8 @@ pub struct Nucleus {
     voting: tokio::sync::Mutex<()>,
     /// Which stars' contents are recorded.
     pub(crate) asking: contents::Asking,
+    /// What stars say of jobs.
+    pub(crate) jobs: jobs::JobDesk,
     /// Since when members of the group are heard, or not.
     hearing: Mutex<voters::Hearings>,
     lifetime_ms: i64,
@@ -93,6 +96,7 @@ impl Nucleus {
             rotating: tokio::sync::Mutex::default(),
             voting: tokio::sync::Mutex::default(),
             asking: contents::Asking::default(),
+            jobs: jobs::JobDesk::default(),
             hearing: Mutex::default(),
             lifetime_ms: node.options.certificate_lifetime_ms,
             news: watch::Sender::new(0),

@@ -67,12 +67,12 @@
 //! | `applied` | 0, the only row | term?, entry?: position of the last entry applied; membership: CBOR | term and entry together, membership |
 //!
 //! Kinds of `grid`: 0 header, 1 authorities, 2 member (node id), 3 token (token id), 4 constellation (name),
-//! 5 revocation (serial), 6 older certificate that is still valid (serial), 7 sealed key of an authority (pin). The two of
+//! 5 revocation (serial), 6 older certificate that is still valid (serial), 7 sealed key of an authority (pin), 8 job (job id). The two of
 //! `metering` are the total and what of the node's latest process is in it. What came of a request is an `Ok` with a list
 //! of byte strings, each the CBOR of a [`Change`](orbit_core::grid::Change), or an `Err` with the
 //! [`Refusal`](orbit_core::grid::Refusal).
 //!
-//! # The local universe_v3.db, version 3
+//! # The local universe_v3.db, version 4
 //! Keys are big-endian, so that they sort by number; values little-endian.
 //!
 //! | table | key | value |
@@ -114,6 +114,7 @@ mod private_file;
 mod raft_log;
 mod record;
 mod sqlite;
+mod table;
 mod universe;
 
 pub use error::{Cause, Damage, StoreError};

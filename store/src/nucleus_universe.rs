@@ -294,7 +294,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn read_mark(transaction: &ReadTransaction, path: &Path) -> Result<Option<Mark>, StoreError> {
     let read = || -> Result<Option<Option<Mark>>, redb::Error> {
-        let mark = transaction.open_table(schema::MARK)?.get(0)?;
+        let mark = transaction.open_table(schema::MARK)?.get(schema::MARK_KEY)?;
         Ok(mark.map(|mark| rows::decode_mark(mark.value())))
     };
     match read().map_err(|error| StoreError::redb("read the mark of the universe", path, error))? {

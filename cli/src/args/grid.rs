@@ -130,7 +130,7 @@ pub enum AuthorityCommand {
 }
 
 /// A time as people write it: a number with `s`, `m`, `h` or `d`.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let told = || "write a number and s, m, h or d, such as 30m, 1h or 7d".to_owned();
     let at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(told)?;
     let number: u64 = text[..at].parse().map_err(|_| told())?;

@@ -21,6 +21,9 @@ pub struct SyncArgs {
     /// Print the plan, change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Do not ask: a sync between nodes shows its plan and asks, one on this machine never does
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub yes: bool,
     /// Whether progress is shown.
     #[command(flatten)]
     pub progress: ProgressArgs,
@@ -81,6 +84,12 @@ pub struct RequestArgs {
 }
 
 impl RequestArgs {
+    /// Whether a node of the grid is named on either side.
+    pub const fn crosses_nodes(&self) -> bool {
+        matches!(self.source.0, Endpoint::Remote { .. })
+            || matches!(self.destination.0, Endpoint::Remote { .. })
+    }
+
     /// The request, if both sides are on this machine.
     pub fn into_request(self) -> Result<SyncRequest, CliError> {
         Ok(SyncRequest {
@@ -177,7 +186,7 @@ impl TypedValueParser for EndpointParser {
 }
 
 /// clap tells an error's text and not its causes.
-fn bandwidth(text: &str) -> Result<BandwidthSchedule, String> {
+pub(super) fn bandwidth(text: &str) -> Result<BandwidthSchedule, String> {
     text.parse().map_err(|error| chain(&error))
 }
 

@@ -10,10 +10,21 @@ pub(super) fn ask(session: &Session, consent: ConsentArgs, deed: &str) -> Result
     if consent.yes {
         return Ok(());
     }
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !can_ask() {
         return Err(CliError::NobodyToAsk { deed: deed.to_owned() });
     }
-    session.screen.err(&format!("{deed} cannot be undone. Go on? [y/N] "));
+    session.screen.err(&format!("{deed} cannot be undone. "));
+    go_on(session)
+}
+
+/// Whether there is somebody to be asked.
+pub(super) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks whether to go on.
+pub(super) fn go_on(session: &Session) -> Result<(), CliError> {
+    session.screen.err("Go on? [y/N] ");
     let mut answer = String::new();
     // Whoever closes the terminal has not said yes.
     let read = io::stdin().read_line(&mut answer).is_ok();

@@ -80,6 +80,17 @@ mod tests {
         orbit-token-create.1
         orbit-token-ls.1
         orbit-token-rm.1
+        orbit-job.1
+        orbit-job-ls.1
+        orbit-job-show.1
+        orbit-job-watch.1
+        orbit-job-pause.1
+        orbit-job-resume.1
+        orbit-job-limit.1
+        orbit-job-schedule.1
+        orbit-job-cancel.1
+        orbit-job-retry.1
+        orbit-job-rm.1
         orbit-status.1
         orbit-constellation.1
         orbit-constellation-ls.1

@@ -1,4 +1,4 @@
-//! `orbit sync`.
+//! `orbit sync` on one machine.
 
 use crate::args::options::SyncArgs;
 use crate::exit::{CliError, Exit};
@@ -9,6 +9,9 @@ use crate::session::Session;
 use orbit_node::standalone::{self, RunError, RunReport};
 
 pub(super) fn run(session: &Session, arguments: SyncArgs) -> anyhow::Result<Exit> {
+    if arguments.request.crosses_nodes() {
+        return super::grid_sync::run(session, arguments);
+    }
     let request = arguments.request.into_request()?;
     let (changes, deed) =
         if arguments.dry_run { (Changes::All, Deed::WouldSync) } else { (Changes::IfVerbose, Deed::Synced) };

@@ -3,7 +3,8 @@
 use super::screen::Screen;
 use std::io;
 use std::sync::Arc;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Starts to log.
 pub fn start(screen: &Arc<Screen>) {
@@ -15,15 +16,15 @@ pub fn start(screen: &Arc<Screen>) {
         (_, 1) => "info,openraft=off",
         _ => "debug",
     };
-    let filter = EnvFilter::try_from_env("ORBIT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let named = std::env::var("ORBIT_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = named.unwrap_or_else(|| default.parse().expect("the defaults are well formed"));
     let writer = Arc::clone(screen);
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .without_time()
         .with_target(false)
-        .with_writer(move || LogWriter(Arc::clone(&writer)))
-        .finish();
+        .with_writer(move || LogWriter(Arc::clone(&writer)));
+    let subscriber = tracing_subscriber::registry().with(lines).with(filter);
     // Fails only if something logs already, which is as good.
     drop(tracing::subscriber::set_global_default(subscriber));
 }

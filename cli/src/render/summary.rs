@@ -88,7 +88,35 @@ fn synced(report: &RunReport) -> String {
     if summary.bytes_reused > 0 {
         line.extend([", ", &bytes(summary.bytes_reused), " reused"]);
     }
+    if summary.bytes_wire > 0 {
+        line.extend([", ", &bytes(summary.bytes_wire), " over the network"]);
+    }
     line + &format!(", in {took}")
+}
+
+/// What was done, without the time and what was not.
+pub fn figures(summary: &Summary) -> String {
+    let changes = changes(summary.files_new, summary.files_changed, summary.files_deleted);
+    let changes = if changes.is_empty() { "nothing changed".to_owned() } else { changes };
+    let took = duration(Duration::from_millis(summary.elapsed_ms));
+    format!(
+        "{changes}, {} written, {} reused, {} over the network, in {took}",
+        bytes(summary.bytes_written),
+        bytes(summary.bytes_reused),
+        bytes(summary.bytes_wire)
+    )
+}
+
+/// What a plan will do, as part of a sentence.
+pub fn planned(totals: &Totals) -> String {
+    let files = counted(totals.files_total, "file", "files");
+    if totals.is_nothing_to_do() {
+        return format!("nothing to do for {files}");
+    }
+    let changed = totals.files_changed + totals.files_attributes;
+    let changes = changes(totals.files_new, changed, totals.files_deleted);
+    let changes = if changes.is_empty() { "directories only".to_owned() } else { changes };
+    format!("{files} ({changes}), {} to write", bytes(totals.bytes_planned))
 }
 
 /// What a plan would do.
@@ -100,10 +128,7 @@ pub fn would_sync(totals: &Totals, interrupted: bool) -> String {
     if totals.is_nothing_to_do() {
         return format!("nothing to do for {files}");
     }
-    let changed = totals.files_changed + totals.files_attributes;
-    let changes = changes(totals.files_new, changed, totals.files_deleted);
-    let changes = if changes.is_empty() { "directories only".to_owned() } else { changes };
-    format!("would sync {files} ({changes}), {} to write; nothing was changed", bytes(totals.bytes_planned))
+    format!("would sync {}; nothing was changed", planned(totals))
 }
 
 fn changes(new: u64, changed: u64, deleted: u64) -> String {

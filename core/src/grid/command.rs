@@ -1,6 +1,7 @@
 //! [`Command`]: what may be done to a grid's state.
 
 use super::content::Content;
+use super::job::JobCommand;
 use super::record::{
     Anchor, CertificateRecord, Change, GridHeader, Metered, NodeRecord, Profile, Role, TokenRecord, Voting,
 };
@@ -167,9 +168,19 @@ pub enum Command {
         /// The Nucleus's clock, milliseconds since 1970.
         now_ms: i64,
     },
+    /// Does something to a job.
+    Job(JobCommand),
 }
 
 impl Command {
+    /// Version of the oldest program that can apply it: what came later would be left out by it, and its state would differ.
+    pub const fn version(&self) -> u16 {
+        match self {
+            Self::Job(_) => 2,
+            _ => 1,
+        }
+    }
+
     /// What the command changes in the table of contents. It follows from the command alone, so that a database that
     /// keeps only contents can be brought up to date without the grid's state; [`decide`](super::GridState::decide)
     /// says the same.

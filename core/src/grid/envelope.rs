@@ -17,7 +17,7 @@ pub type Outcome = Result<Vec<Change>, Refusal>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// [`VERSION`](Self::VERSION) of the program that wrote it.
+    /// Version of the oldest program that can apply the command.
     pub version: u16,
     /// The request it belongs to; none for what the Nucleus does by itself.
     pub request: Option<RequestId>,
@@ -42,13 +42,13 @@ pub enum EnvelopeError {
 }
 
 impl Envelope {
-    /// The version that this program writes. It is raised whenever an older program could not apply a command as this
+    /// The newest version that this program knows. It is raised whenever an older program could not apply a command as this
     /// one does.
-    pub const VERSION: u16 = 1;
+    pub const VERSION: u16 = 2;
 
     /// A command as this program writes it.
     pub const fn new(request: Option<RequestId>, command: Command) -> Self {
-        Self { version: Self::VERSION, request, command }
+        Self { version: command.version(), request, command }
     }
 
     /// As CBOR.

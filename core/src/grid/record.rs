@@ -1,7 +1,8 @@
 //! The records a grid consists of.
 
 use super::content::Content;
-use crate::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
+use super::job::JobRecord;
+use crate::ids::{GridId, JobId, NodeId, PeerKey, Serial, TokenId};
 use crate::wire::bytes::Octets;
 use crate::wire::pulse::Metering;
 use serde::{Deserialize, Serialize};
@@ -317,6 +318,10 @@ pub enum Change {
     },
     /// The private key of the authority with this pin is gone.
     AuthorityKeyForgotten(#[serde(with = "crate::wire::bytes::fixed")] [u8; 32]),
+    /// This job is this now.
+    Job(Box<JobRecord>),
+    /// This job is forgotten.
+    JobRemoved(JobId),
     /// This member holds these contents too. Not part of [`GridState`](super::GridState): a table of its own.
     Contents {
         /// The member.

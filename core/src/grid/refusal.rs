@@ -1,6 +1,7 @@
 //! [`Refusal`]: why the grid does not do what was asked, and what to do about it.
 
 use super::record::Role;
+use super::ticket::TicketFault;
 use crate::ids::TokenId;
 use serde::{Deserialize, Serialize};
 
@@ -179,6 +180,28 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// No job of that id.
+    #[error("there is no job {job}")]
+    UnknownJob {
+        /// What was asked for.
+        job: String,
+    },
+    /// Several jobs' ids begin like that.
+    #[error("the ids of several jobs begin with {job}")]
+    AmbiguousJob {
+        /// What was asked for.
+        job: String,
+    },
+    /// A job is not where this can be done to it.
+    #[error("job {job} is {state}: it cannot be {deed} now")]
+    JobState {
+        /// The job.
+        job: String,
+        /// Where it stands.
+        state: String,
+        /// What was asked, as a participle.
+        deed: String,
+    },
     /// A path lies outside what a star allows.
     #[error("{node} refused {path}: it is outside its allowed paths ({})", listed(.allowed))]
     OutsideJail {
@@ -198,6 +221,14 @@ pub enum Refusal {
         theirs: u64,
         /// Newest term it has seen.
         ours: u64,
+    },
+    /// The ticket for a direct link is not valid.
+    #[error("{node} refused the ticket for the job: {reason}")]
+    Ticket {
+        /// The star.
+        node: String,
+        /// Why.
+        reason: TicketFault,
     },
     /// Only the Nucleus may ask this.
     #[error("{node} takes this command only from the Nucleus")]
@@ -290,9 +321,10 @@ impl Refusal {
     /// What kind of failure it is.
     pub const fn kind(&self) -> RefusalKind {
         match self {
-            Self::UnknownNode { .. } | Self::UnknownConstellation { .. } | Self::NotFounded => {
-                RefusalKind::NotFound
-            }
+            Self::UnknownNode { .. }
+            | Self::UnknownConstellation { .. }
+            | Self::UnknownJob { .. }
+            | Self::NotFounded => RefusalKind::NotFound,
             Self::NodeUnreachable { .. }
             | Self::Busy { .. }
             | Self::TooMany { .. }
@@ -313,11 +345,13 @@ impl Refusal {
             | Self::Draining { .. }
             | Self::OutsideJail { .. }
             | Self::OldTerm { .. }
+            | Self::Ticket { .. }
             | Self::NotNucleus { .. }
             | Self::NameTaken { .. }
             | Self::ConstellationExists { .. }
+            | Self::JobState { .. }
             | Self::AlreadyFounded => RefusalKind::Refused,
-            Self::BadName { .. } | Self::OutOfRange { .. } => RefusalKind::Usage,
+            Self::BadName { .. } | Self::OutOfRange { .. } | Self::AmbiguousJob { .. } => RefusalKind::Usage,
             Self::Protocol { .. } | Self::Failed { .. } => RefusalKind::Failed,
         }
     }
@@ -376,6 +410,9 @@ impl Refusal {
                 ));
             }
             Self::Busy { .. } => "try again in a moment; `orbit node ls` shows what the nodes are busy with",
+            Self::UnknownJob { .. } => "`orbit job ls` lists them",
+            Self::AmbiguousJob { .. } => "write more digits; `orbit job ls` lists them",
+            Self::JobState { job, .. } => return Some(format!("`orbit job show {job}` tells more")),
             Self::UnknownConstellation { .. } => "`orbit constellation ls` lists them",
             Self::ConstellationExists { name } => {
                 return Some(format!("`orbit constellation add {name} NODE` adds nodes to it"));
@@ -384,6 +421,7 @@ impl Refusal {
             Self::OldTerm { .. } => {
                 "another Nucleus has taken over: `orbit status` tells which; run the command again"
             }
+            Self::Ticket { reason, .. } => reason.hint(),
             Self::NotNucleus { .. } => {
                 "`orbit status` tells which node is the Nucleus; run the command again"
             }

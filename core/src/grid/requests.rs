@@ -109,6 +109,7 @@ fn weight(outcome: &Outcome) -> usize {
         }
         Change::Token(token) => SMALL + token.used_by.len() * 32,
         Change::Constellation(group) => SMALL + group.nodes.len() * 16,
+        Change::Job(record) => SMALL + record.weight(),
         Change::AuthorityKey { sealed, .. } => SMALL + sealed.0.len(),
         _ => SMALL,
     };

@@ -3,6 +3,7 @@
 mod admission;
 pub mod bounds;
 mod decide;
+pub mod jobs;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -10,9 +11,10 @@ mod voters;
 
 pub use admission::Admission;
 
+use super::job::JobRecord;
 use super::record::{Anchor, Change, Constellation, GridHeader, NodeRecord, TokenRecord};
 use super::refusal::Refusal;
-use crate::ids::{NodeId, PeerKey, Serial, TokenId};
+use crate::ids::{JobId, NodeId, PeerKey, Serial, TokenId};
 use crate::wire::bytes::Octets;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -37,6 +39,7 @@ pub struct GridState {
     superseded: BTreeMap<Serial, Ended>,
     /// Sealed private keys of authorities, by the pin of the authority.
     authority_keys: BTreeMap<[u8; 32], Octets>,
+    jobs: BTreeMap<JobId, JobRecord>,
 }
 
 /// A certificate that is not its member's newest any more.
@@ -84,6 +87,12 @@ impl GridState {
             Change::AuthorityKeyForgotten(pin) => {
                 self.authority_keys.remove(&pin);
             }
+            Change::Job(record) => {
+                self.jobs.insert(record.id, *record);
+            }
+            Change::JobRemoved(id) => {
+                self.jobs.remove(&id);
+            }
             // Tables of their own: no command is decided by them.
             Change::Contents { .. } | Change::ContentsForgotten(_) | Change::Metered(_) => {}
         }
@@ -130,6 +139,7 @@ impl GridState {
         }));
         let keys = self.authority_keys.iter();
         changes.extend(keys.map(|(pin, sealed)| Change::AuthorityKey { pin: *pin, sealed: sealed.clone() }));
+        changes.extend(self.jobs.values().cloned().map(|record| Change::Job(Box::new(record))));
         changes
     }
 

@@ -26,6 +26,9 @@ fn decode_as_anything(bytes: &[u8]) {
     let _ = decode::<join::JoinReply>(bytes);
     let _ = decode::<control::ControlRequest>(bytes);
     let _ = decode::<control::ControlReply>(bytes);
+    let _ = decode::<link::LinkCall>(bytes);
+    let _ = decode::<link::LinkAnswer>(bytes);
+    let _ = decode::<crate::grid::Ticket>(bytes);
     let _ = decode::<pulse::Pulse>(bytes);
     let _ = decode::<pulse::PulseReply>(bytes);
     let _ = decode::<raft::RaftHello>(bytes);
@@ -46,6 +49,9 @@ fn encoded(message: &Message) -> Vec<u8> {
         Message::JoinReply(message) => encode(message),
         Message::ControlRequest(message) => encode(message),
         Message::ControlReply(message) => encode(message),
+        Message::LinkCall(message) => encode(message),
+        Message::LinkAnswer(message) => encode(message),
+        Message::Ticket(message) => encode(message),
         Message::Pulse(message) => encode(message),
         Message::PulseReply(message) => encode(message),
         Message::RaftHello(message) => encode(message),
@@ -121,6 +127,9 @@ proptest! {
             Message::JoinReply(message) => comes_back(message),
             Message::ControlRequest(message) => comes_back(message),
             Message::ControlReply(message) => comes_back(message),
+            Message::LinkCall(message) => comes_back(message),
+            Message::LinkAnswer(message) => comes_back(message),
+            Message::Ticket(message) => comes_back(message),
             Message::Pulse(message) => comes_back(message),
             Message::PulseReply(message) => comes_back(message),
             Message::RaftHello(message) => comes_back(message),

@@ -16,8 +16,12 @@ pub enum Protocol {
     Pulse,
     /// Operations of a file system, `/orbit/system/1`.
     System,
+    /// What is wanted of jobs, and how they stand, `/orbit/job/1`.
+    Job,
     /// HTTP/1.1 to the Nucleus, `/orbit/api/1`.
     Api,
+    /// To agree on a direct link, `/orbit/link/1`.
+    Link,
     /// Between members of the nucleus group, `/orbit/raft/1`. Any member may open one; whether the other is of the group
     /// is for the daemon to say.
     Raft,
@@ -25,14 +29,16 @@ pub enum Protocol {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pulse, Self::System, Self::Api, Self::Raft];
+    pub const ALL: [Self; 6] = [Self::Pulse, Self::System, Self::Job, Self::Api, Self::Link, Self::Raft];
 
     /// Its name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pulse => "/orbit/pulse/1",
             Self::System => "/orbit/system/1",
+            Self::Job => "/orbit/job/1",
             Self::Api => "/orbit/api/1",
+            Self::Link => "/orbit/link/1",
             Self::Raft => "/orbit/raft/1",
         }
     }

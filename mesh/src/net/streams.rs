@@ -57,7 +57,9 @@ impl<T> PerClass<T> {
     fn of(&self, protocol: Protocol) -> &T {
         match protocol {
             Protocol::Raft => &self.raft,
-            Protocol::Pulse | Protocol::System | Protocol::Api => &self.other,
+            Protocol::Pulse | Protocol::System | Protocol::Job | Protocol::Api | Protocol::Link => {
+                &self.other
+            }
         }
     }
 }

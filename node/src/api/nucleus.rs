@@ -56,6 +56,7 @@ pub(crate) fn router(node: &Arc<Node>) -> Router {
         .route("/v1/constellations/{name}/nodes", post(add_nodes).delete(remove_nodes))
         .route("/v1/authorities", get(list_authorities).post(rotate_authority))
         .route("/v1/backup", post(make_backup))
+        .merge(super::jobs::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::clone(node))
 }
@@ -63,11 +64,11 @@ pub(crate) fn router(node: &Arc<Node>) -> Router {
 type Shared = State<Arc<Node>>;
 
 /// The Nucleus's part of a node, or the refusal of one that is not the Nucleus.
-fn nucleus(node: &Node) -> Handled<Arc<Nucleus>> {
+pub(super) fn nucleus(node: &Node) -> Handled<Arc<Nucleus>> {
     node.acting_nucleus().ok_or_else(|| Refusal::NotNucleus { node: node.standing().name }.into())
 }
 
-fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {
+pub(super) fn found(nucleus: &Nucleus, written: &str) -> Handled<NodeRecord> {
     Ok(nucleus.with(|state| state.find_node(written).cloned())?)
 }
 

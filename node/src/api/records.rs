@@ -47,6 +47,11 @@ impl Records {
         }
     }
 
+    /// The Nucleus, if it is it that answers.
+    pub(super) fn nucleus(&self) -> Option<&Arc<Nucleus>> {
+        self.nucleus.as_ref()
+    }
+
     /// A member by its name or id.
     pub(super) fn find(&self, written: &str) -> Handled<NodeRecord> {
         Ok(self.with(|state| state.find_node(written).cloned())?)

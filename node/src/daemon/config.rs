@@ -7,6 +7,7 @@
 //! [mesh]
 //! listen = ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]
 //! mdns = true
+//! link_port = 0                        # for the data of jobs; 0: any free one
 //! via = ["gateway.example.org:4001"]   # where to look for the grid when mDNS does not reach it
 //! [nucleus]                            # heeded on whichever node is the Nucleus: the same on all is best
 //! voters = 3                           # nodes that vote, if there are enough: 1, 3 or 5
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Whether it finds others and lets itself be found by mDNS.
     pub mdns: bool,
+    /// The port on which direct links are taken, at the addresses of `listen`; 0 for any free one.
+    pub link_port: u16,
     /// Where to look for the grid besides: `HOST:PORT` or multiaddresses.
     pub via: Vec<String>,
     /// Voters that are wanted, if there are nodes for them.
@@ -105,14 +108,21 @@ struct RawSecurity {
 struct RawMesh {
     listen: Vec<String>,
     mdns: bool,
+    #[serde(skip_serializing_if = "is_any_port")]
+    link_port: u16,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     via: Vec<String>,
 }
 
 impl Default for RawMesh {
     fn default() -> Self {
-        Self { listen: default_listen(), mdns: true, via: Vec::new() }
+        Self { listen: default_listen(), mdns: true, link_port: 0, via: Vec::new() }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_any_port(port: &u16) -> bool {
+    *port == 0
 }
 
 fn default_listen() -> Vec<String> {
@@ -198,6 +208,7 @@ impl Config {
             allowed_paths,
             listen,
             mdns,
+            link_port: 0,
             via: Vec::new(),
             voters: VOTERS,
             stabilise,
@@ -256,6 +267,7 @@ impl Config {
             allowed_paths: paths,
             listen: raw.mesh.listen,
             mdns: raw.mesh.mdns,
+            link_port: raw.mesh.link_port,
             via: raw.mesh.via,
             voters: raw.nucleus.voters,
             stabilise: Duration::from_secs(raw.nucleus.stabilise_s),
@@ -268,7 +280,12 @@ impl Config {
         let raw = RawConfig {
             name: self.name.clone(),
             security: RawSecurity { allowed_paths: self.allowed_paths.clone() },
-            mesh: RawMesh { listen: self.listen.clone(), mdns: self.mdns, via: self.via.clone() },
+            mesh: RawMesh {
+                listen: self.listen.clone(),
+                mdns: self.mdns,
+                link_port: self.link_port,
+                via: self.via.clone(),
+            },
             nucleus: RawNucleus {
                 voters: self.voters,
                 stabilise_s: self.stabilise.as_secs(),
@@ -351,6 +368,7 @@ mdns = true
         let path = place.path().join("star.toml");
         let config = Config {
             via: vec!["a.example:4001".into()],
+            link_port: 4100,
             voters: 5,
             stabilise: Duration::from_secs(7),
             snapshot_every: 70,

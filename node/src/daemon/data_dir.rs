@@ -7,6 +7,7 @@
 //! | `identity/membership.cbor` | [`Membership`]: version byte 1, then CBOR; present exactly while the node is a member | 0600 |
 //! | `nucleus/` | the replicated records and their log, on those who vote or learn; `group/files.rs` | 0700 |
 //! | `jobs.db`, `universe_v3.db` | databases | 0600 |
+//! | `jobs/` | the jobs that this node executes, and their plans | 0700 |
 //! | `orbit.sock` | the API | 0600 |
 //! | `orbit.lock` | held by the daemon | 0600 |
 

@@ -54,6 +54,15 @@ pub enum DaemonError {
         /// The socket.
         path: PathBuf,
     },
+    /// The port for direct links cannot be listened on.
+    #[error("cannot listen for direct links on {}", port_told(*.port))]
+    LinkPort {
+        /// The port; 0 for any.
+        port: u16,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// What was pasted is no token.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -272,6 +281,7 @@ impl DaemonError {
                 "check the spelling and this machine's DNS, or write the address: --via IP".to_owned()
             }
             Self::LongPath { .. } => "choose a shorter --data-dir".to_owned(),
+            Self::LinkPort { .. } => "another program has the port: change `link_port` under [mesh] in star.toml, or leave it out".to_owned(),
             Self::NoRecords { .. } | Self::NoAuthorityKey => {
                 "put back a copy of it; without one this grid cannot go on: `orbit node leave --forget`, then found \
                  another"
@@ -307,4 +317,8 @@ impl DaemonError {
         };
         Some(hint)
     }
+}
+
+fn port_told(port: u16) -> String {
+    if port == 0 { "any port".to_owned() } else { format!("port {port}") }
 }

@@ -53,6 +53,14 @@ pub(super) async fn dispatch(node: Arc<Node>, mut events: Receiver<MeshEvent>, a
                 let task = node.tasks.clone();
                 task.spawn(crate::nucleus::pulse::serve(node, from, stream));
             }
+            MeshEvent::Opened { from, protocol: Protocol::Job, stream } => {
+                let task = node.tasks.clone();
+                task.spawn(crate::jobs::serve::serve(node, from, stream));
+            }
+            MeshEvent::Opened { from, protocol: Protocol::Link, stream } => {
+                let task = node.tasks.clone();
+                task.spawn(crate::link::serve::serve(node, from, stream));
+            }
             MeshEvent::Opened { from, protocol: Protocol::Api, stream } => api.offer(from, stream),
             MeshEvent::Opened { from, protocol: Protocol::Raft, stream } => {
                 let task = node.tasks.clone();

@@ -419,6 +419,7 @@ async fn send_pulse(
 ) -> Result<(), LinkError> {
     let mut load = meter.measure(&node.config.allowed_paths).await;
     load.calls_running = node.star.calls_running();
+    load.jobs_running = node.jobs.count();
     let profile = node.profile();
     let news = (talk.told.as_ref() != Some(&profile)).then(|| profile.clone());
     let pulse = Pulse {

@@ -8,6 +8,7 @@ use super::{backup, events, nucleus_link, renewal};
 use crate::api::server::ApiServer;
 use crate::api::types::ThisNode;
 use crate::group::files;
+use crate::link::Links;
 use crate::nucleus::authority::LIFETIME_MS;
 use crate::standalone::error::chain;
 use crate::star::{StarLimits, StarService, StarServiceConfig};
@@ -90,6 +91,7 @@ pub fn run_with(
         .map_err(DaemonError::Runtime)?;
     let ended = runtime.block_on(async {
         let listen = config.listen.iter().filter_map(|address| address.parse().ok()).collect();
+        let links = Links::bind(&config.listen, config.link_port, key.clone())?;
         let mesh_config = MeshConfig {
             key,
             listen,
@@ -106,13 +108,14 @@ pub fn run_with(
             limits: StarLimits::default(),
         });
         let cancel = CancellationToken::new();
-        let node = Node::new(home.clone(), config, options, mesh, star, membership, cancel.clone());
+        let node = Node::new(home.clone(), config, options, mesh, star, links, membership, cancel.clone());
         let node = Arc::new(node);
         let api = ApiServer::bind(&node)?;
         node.tasks.spawn(events::dispatch(Arc::clone(&node), events, api.member_streams()));
         node.tasks.spawn(api.serve(Arc::clone(&node)));
         node.tasks.spawn(crate::group::keep(Arc::clone(&node)));
         node.tasks.spawn(crate::nucleus::office::keep(Arc::clone(&node)));
+        node.tasks.spawn(crate::link::keep(Arc::clone(&node)));
         node.tasks.spawn(nucleus_link::keep(Arc::clone(&node)));
         node.tasks.spawn(renewal::keep(Arc::clone(&node)));
         node.tasks.spawn(crate::nucleus::contents::fill::keep(Arc::clone(&node)));
@@ -190,6 +193,7 @@ async fn end(node: Arc<Node>) {
     crate::nucleus::office::hand_over_at_the_end(&node).await;
     let seat = node.group();
     node.stop.cancel();
+    node.jobs.stop();
     if let Some(seat) = seat {
         crate::group::end(&seat).await;
     }

@@ -7,6 +7,8 @@ use super::run::RunOptions;
 use crate::api::last_known::LastKnown;
 use crate::api::types::Percentiles;
 use crate::group::Seat;
+use crate::jobs::JobRunner;
+use crate::link::Links;
 use crate::nucleus::Nucleus;
 use crate::standalone::state::now_ms;
 use crate::star::StarService;
@@ -37,6 +39,10 @@ pub struct Node {
     pub(crate) options: RunOptions,
     pub(crate) mesh: Mesh,
     pub(crate) star: StarService,
+    /// The jobs that write to it.
+    pub(crate) jobs: JobRunner,
+    /// What it has for direct links.
+    pub(crate) links: Links,
     /// What only the Nucleus has: there while this node holds the office.
     nucleus: RwLock<Option<Arc<Nucleus>>>,
     /// This node's place in the group that elects the Nucleus, if it has one.
@@ -107,23 +113,27 @@ pub(crate) struct NoWay {
 }
 
 impl Node {
-    pub(super) fn new(
+    #[expect(clippy::too_many_arguments, reason = "each is a part of a node, and it is called once")]
+    pub(crate) fn new(
         home: DataDir,
         config: Config,
         options: RunOptions,
         mesh: Mesh,
         star: StarService,
+        links: Links,
         membership: Membership,
         stop: CancellationToken,
     ) -> Self {
         let link = LinkState::Searching("it has just started".into());
         let standing = Standing { name: config.name.clone(), is_draining: false, clock_ahead_ms: None };
         Self {
+            jobs: JobRunner::new(home.path()),
             home,
             config,
             options,
             mesh,
             star,
+            links,
             nucleus: RwLock::new(None),
             seat: watch::Sender::new(None),
             seating: tokio::sync::Mutex::default(),

@@ -95,6 +95,7 @@ async fn serve(node: &Arc<Node>, seat: &Arc<Seat>, term: u64) -> bool {
     node.tasks.spawn(keep_house(Arc::clone(node), Arc::clone(&nucleus)));
     node.tasks.spawn(voters::keep(Arc::clone(node), Arc::clone(&nucleus)));
     node.tasks.spawn(super::contents::keep(Arc::clone(node), Arc::clone(&nucleus)));
+    node.tasks.spawn(super::jobs::keep(Arc::clone(node), Arc::clone(&nucleus)));
     node.tasks.spawn(call_members(Arc::clone(node), Arc::clone(&nucleus)));
     let why = serves_until(seat, term).await;
     lay_down(node, why).await;

@@ -179,6 +179,7 @@ pub(crate) fn address(node: &Node, record: &NodeRecord) -> NucleusAddress {
 pub(super) async fn own(node: &Node, nucleus: &Nucleus, meter: &mut LoadMeter) {
     let mut load = meter.measure(&node.config.allowed_paths).await;
     load.calls_running = node.star.calls_running();
+    load.jobs_running = node.jobs.count();
     let pulse = Pulse {
         now_ms: now_ms(),
         load,

@@ -151,7 +151,10 @@ pub fn forget_plan(context: &Context, plan: PlanId) -> Result<(), RunError> {
 fn open_trees(request: &SyncRequest, source: &JobSource, jails: &Jails) -> Result<Trees, RunError> {
     if let Some(path) = request.ignore_files.first() {
         // A star reads no file of its own because somebody elsewhere named it.
-        return Err(RunError::WrongKind { path: path.clone(), wanted: "a file that this star may read rules from" });
+        return Err(RunError::WrongKind {
+            path: path.clone(),
+            wanted: "a file that this star may read rules from",
+        });
     }
     let trees = Trees::of_job(request, source, jails)?;
     settle_destination(&trees)?;
@@ -191,7 +194,8 @@ impl Left {
 
     /// What attempts before this one must have done.
     fn done_before(&self, totals: &Totals) -> Counters {
-        let done = |all: u64, left: &AtomicU64| AtomicU64::new(all.saturating_sub(left.load(Ordering::Relaxed)));
+        let done =
+            |all: u64, left: &AtomicU64| AtomicU64::new(all.saturating_sub(left.load(Ordering::Relaxed)));
         let changed = totals.files_changed + totals.files_attributes;
         Counters {
             files_new: done(totals.files_new, &self.changes.files_new),

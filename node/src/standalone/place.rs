@@ -175,9 +175,7 @@ impl Site {
     pub fn root_metadata(&self) -> Result<Metadata, RunError> {
         match self {
             Self::Local(system) => root_metadata(system.jail()),
-            Self::Star { system, .. } => {
-                system.metadata(&RelPath::root()).map_err(|error| self.fatal(error))
-            }
+            Self::Star { system, .. } => system.metadata(&RelPath::root()).map_err(|error| self.fatal(error)),
         }
     }
 

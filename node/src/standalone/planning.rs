@@ -2,10 +2,10 @@
 
 use super::error::{RunError, chain};
 use super::observer::{Observer, RunEvent, Verb};
+use super::place::Site;
 use super::progress::{Progress, RunPhase};
 use super::request::SyncRequest;
 use super::state::State;
-use super::place::Site;
 use super::trees::{Shape, Trees, root_metadata};
 use super::{Context, Privilege};
 use crate::local::system::LocalSystem;
@@ -68,7 +68,8 @@ pub(super) fn plan_trees(
             plan_directories(trees, destination.as_ref(), request, options, &filter, &world, sink)?
         }
         Shape::File { source, destination: name } => {
-            let metadata = trees.source.system().metadata(source).map_err(|error| trees.source.fatal(error))?;
+            let metadata =
+                trees.source.system().metadata(source).map_err(|error| trees.source.fatal(error))?;
             if !super::trees::is_syncable(metadata.kind) {
                 return Err(RunError::WrongKind { path: request.source.clone(), wanted: "a file" });
             }
@@ -199,7 +200,8 @@ impl World<'_> {
 
     fn same(&self, pair: &ContentPair) -> Result<bool, SystemError> {
         let Some(destination) = self.destination else { return Ok(false) };
-        let identity = |system: &dyn OrbitSystem, path| system.chunk(path, ChunkDetail::RootOnly, &mut |_| {});
+        let identity =
+            |system: &dyn OrbitSystem, path| system.chunk(path, ChunkDetail::RootOnly, &mut |_| {});
         Ok(identity(self.source.system(), self.in_source(&pair.path))? == identity(destination, &pair.path)?)
     }
 

@@ -3,8 +3,8 @@
 use super::error::{RunError, chain};
 use super::limiter::Limiter;
 use super::observer::RunEvent;
-use super::request::{SyncRequest, Trash};
 use super::place::Site;
+use super::request::{SyncRequest, Trash};
 use super::state::State;
 use super::sync::Strictness;
 use super::{Context, Privilege};
@@ -16,8 +16,8 @@ use orbit_core::plan::Change;
 use orbit_core::system::SystemError;
 use orbit_core::writer::{Disposal, StagedName};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What all workers of a run share.
 pub(super) struct Run<'a> {

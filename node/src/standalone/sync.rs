@@ -65,8 +65,7 @@ pub fn sync(context: &Context, request: &SyncRequest) -> Result<RunReport, RunEr
     } else {
         let plan = sink.seal(&super::plans::encode_totals(&totals))?;
         let (strictness, counters) = (Strictness::Fresh, Counters::default());
-        let attempt =
-            Attempt { context, request, state: &state, plan, totals, strictness, counters, begun };
+        let attempt = Attempt { context, request, state: &state, plan, totals, strictness, counters, begun };
         let result = attempt.run(&mut trees);
         // A sync plans anew each time.
         if let Err(error) = state.jobs().remove_plan(plan) {

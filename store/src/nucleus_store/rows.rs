@@ -28,6 +28,7 @@ enum Kind {
     Revoked = 5,
     Superseded = 6,
     AuthorityKey = 7,
+    Job = 8,
 }
 
 /// What a change does to the tables.
@@ -62,6 +63,8 @@ fn effect(change: &Change) -> Effect<'_> {
         Change::SupersededForgotten(serial) => Effect::Remove(Kind::Superseded, serial.as_bytes().to_vec()),
         Change::AuthorityKey { pin, .. } => Effect::Put(Kind::AuthorityKey, pin.to_vec()),
         Change::AuthorityKeyForgotten(pin) => Effect::Remove(Kind::AuthorityKey, pin.to_vec()),
+        Change::Job(record) => Effect::Put(Kind::Job, record.id.as_bytes().to_vec()),
+        Change::JobRemoved(id) => Effect::Remove(Kind::Job, id.as_bytes().to_vec()),
         Change::Contents { holder, contents } => Effect::AddContents(*holder, contents),
         Change::ContentsForgotten(holder) => Effect::ForgetContents(*holder),
         Change::Metered(row) => Effect::Meter(row),

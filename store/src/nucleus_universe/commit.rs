@@ -3,14 +3,16 @@
 use super::NucleusUniverse;
 use super::rows::{ContentRow, encode_mark};
 use super::schema::{
-    BEGUN, CONTENTS, Counter, GONE, HOLDER_NUMBERS, HOLDERS, HOLDINGS, MARK, META, ROOTS, RootKey, WANTED,
-    root_key, wipe,
+    BEGUN, CONTENTS, Counter, GONE, HOLDER_NUMBERS, HOLDERS, HOLDINGS, MARK, MARK_KEY, META, NOTHING, ROOTS,
+    RootKey, WANTED, decode_holder, decode_holding, encode_holder, encode_holding, encode_number,
+    found_number, holdings_of, root_key, wipe,
 };
 use crate::Mark;
 use crate::error::StoreError;
+use crate::table::BytesTable;
 use orbit_core::grid::{Change, Content};
 use orbit_core::ids::NodeId;
-use redb::{Durability, ReadableTable, Table, WriteTransaction};
+use redb::{Durability, ReadableTable, WriteTransaction};
 
 /// What a new content writes, in rows of all tables, scattered ones among them.
 const CONTENT_BYTES: u64 = 2048;
@@ -22,14 +24,14 @@ const RESET_AT_ONCE: usize = 200_000;
 /// The tables that say who holds what, and the counters that belong to them.
 pub(super) struct Contents<'a> {
     counters: Counters,
-    roots: Table<'a, RootKey, u64>,
-    rows: Table<'a, u64, &'static [u8]>,
-    wanted: Table<'a, u64, ()>,
-    begun: Table<'a, u64, ()>,
-    holders: Table<'a, u32, [u8; 16]>,
-    holder_numbers: Table<'a, [u8; 16], u32>,
-    holdings: Table<'a, (u32, u64), ()>,
-    gone: Table<'a, u32, ()>,
+    roots: BytesTable<'a>,
+    rows: BytesTable<'a>,
+    wanted: BytesTable<'a>,
+    begun: BytesTable<'a>,
+    holders: BytesTable<'a>,
+    holder_numbers: BytesTable<'a>,
+    holdings: BytesTable<'a>,
+    gone: BytesTable<'a>,
 }
 
 #[derive(Clone, Copy)]
@@ -103,7 +105,7 @@ impl NucleusUniverse {
 
 /// Takes note of what was applied.
 pub(super) fn put_mark(transaction: &WriteTransaction, mark: &Mark) -> Result<(), redb::Error> {
-    transaction.open_table(MARK)?.insert(0, encode_mark(mark).as_slice())?;
+    transaction.open_table(MARK)?.insert(MARK_KEY, encode_mark(mark).as_slice())?;
     Ok(())
 }
 
@@ -153,21 +155,21 @@ impl<'a> Contents<'a> {
         for content in contents {
             let (key, number) = (root_key(&content.root), self.counters.next_content);
             // Most are new: one look is enough to find out and to enter them.
-            let before = self.roots.insert(key, number)?.map(|number| number.value());
+            let before = found_number(self.roots.insert(key.as_slice(), encode_number(number).as_slice())?)?;
             let known = before.map(|number| self.row(number)).transpose()?.flatten();
             // A row that is damaged or of another content is none: the content gets a new number.
             if let Some((number, mut row)) = known.filter(|(_, row)| row.content.root == content.root) {
-                self.roots.insert(key, number)?;
+                self.roots.insert(key.as_slice(), encode_number(number).as_slice())?;
                 if row.add(holder) {
-                    self.rows.insert(number, row.encode(number).as_slice())?;
-                    self.holdings.insert((holder, number), ())?;
+                    self.put_row(number, &row)?;
+                    self.holdings.insert(encode_holding(holder, number).as_slice(), NOTHING)?;
                 }
                 continue;
             }
             self.counters.next_content += 1;
             self.put_as(number, &ContentRow { content: *content, holders: vec![holder] })?;
             if content.chunks > 0 {
-                self.wanted.insert(number, ())?;
+                self.wanted.insert(encode_number(number).as_slice(), NOTHING)?;
             }
             self.counters.bytes = self.counters.bytes.saturating_add(content.bytes);
         }
@@ -176,10 +178,10 @@ impl<'a> Contents<'a> {
 
     /// Forgets what `node` holds: it stops counting now, and is swept later.
     fn forget(&mut self, node: NodeId) -> Result<(), redb::Error> {
-        let holder = self.holder_numbers.remove(node.as_bytes())?.map(|holder| holder.value());
-        if let Some(holder) = holder {
-            self.holders.remove(holder)?;
-            self.gone.insert(holder, ())?;
+        if let Some(holder) = self.holder_numbers.remove(node.as_bytes().as_slice())? {
+            let key = encode_holder(decode_holder(holder.value())?);
+            self.holders.remove(key.as_slice())?;
+            self.gone.insert(key.as_slice(), NOTHING)?;
         }
         Ok(())
     }
@@ -188,16 +190,17 @@ impl<'a> Contents<'a> {
     /// this one. Returns the new number.
     pub fn renumber(&mut self, old: u64) -> Result<Option<u64>, redb::Error> {
         let Some((_, row)) = self.row(old)? else { return Ok(None) };
-        let was_wanted = self.wanted.remove(old)?.is_some();
-        let was_begun = self.begun.remove(old)?.is_some();
-        self.rows.remove(old)?;
+        let key = encode_number(old);
+        let was_wanted = self.wanted.remove(key.as_slice())?.is_some();
+        let was_begun = self.begun.remove(key.as_slice())?.is_some();
+        self.rows.remove(key.as_slice())?;
         for holder in &row.holders {
-            self.holdings.remove((*holder, old))?;
+            self.holdings.remove(encode_holding(*holder, old).as_slice())?;
         }
         let chunks = u64::from(row.content.chunks);
         let new = self.put(&row)?;
         if was_wanted {
-            self.wanted.insert(new, ())?;
+            self.wanted.insert(encode_number(new).as_slice(), NOTHING)?;
         }
         if was_begun {
             self.counters.dead_records = self.counters.dead_records.saturating_add(chunks);
@@ -207,36 +210,39 @@ impl<'a> Contents<'a> {
 
     /// Takes up to `limit` holdings of forgotten holders away; returns how many there were.
     pub fn sweep(&mut self, limit: usize) -> Result<usize, redb::Error> {
-        let Some(holder) = self.gone.first()?.map(|(holder, _)| holder.value()) else { return Ok(0) };
+        let holder = self.gone.first()?.map(|(holder, _)| decode_holder(holder.value())).transpose()?;
+        let Some(holder) = holder else { return Ok(0) };
         let mut swept = Vec::new();
-        for row in self.holdings.range((holder, 0)..=(holder, u64::MAX))?.take(limit) {
-            swept.push(row?.0.value().1);
+        for row in holdings_of(&self.holdings, holder)?.take(limit) {
+            swept.push(decode_holding(row?.0.value())?);
         }
         for &number in &swept {
-            self.holdings.remove((holder, number))?;
+            self.holdings.remove(encode_holding(holder, number).as_slice())?;
             if let Some((_, mut row)) = self.row(number)? {
                 row.remove(holder);
                 if row.holders.is_empty() {
                     self.remove(number, &row.content)?;
                 } else {
-                    self.rows.insert(number, row.encode(number).as_slice())?;
+                    self.put_row(number, &row)?;
                 }
             }
         }
         if swept.len() < limit {
-            self.gone.remove(holder)?;
+            self.gone.remove(encode_holder(holder).as_slice())?;
         }
         Ok(swept.len())
     }
 
     /// Forgets a content that nobody holds.
     fn remove(&mut self, number: u64, content: &Content) -> Result<(), redb::Error> {
-        self.rows.remove(number)?;
-        let named = self.roots.get(root_key(&content.root))?.map(|number| number.value());
+        let (key, root) = (encode_number(number), root_key(&content.root));
+        self.rows.remove(key.as_slice())?;
+        let named = found_number(self.roots.get(root.as_slice())?)?;
         if named == Some(number) {
-            self.roots.remove(root_key(&content.root))?;
+            self.roots.remove(root.as_slice())?;
         }
-        let had_records = self.wanted.remove(number)?.is_none() || self.begun.remove(number)?.is_some();
+        let had_records =
+            self.wanted.remove(key.as_slice())?.is_none() || self.begun.remove(key.as_slice())?.is_some();
         self.counters.bytes = self.counters.bytes.saturating_sub(content.bytes);
         if had_records {
             let chunks = u64::from(content.chunks);
@@ -249,24 +255,29 @@ impl<'a> Contents<'a> {
     fn put(&mut self, row: &ContentRow) -> Result<u64, redb::Error> {
         let number = self.counters.next_content;
         self.counters.next_content += 1;
-        self.roots.insert(root_key(&row.content.root), number)?;
+        self.roots.insert(root_key(&row.content.root).as_slice(), encode_number(number).as_slice())?;
         self.put_as(number, row)?;
         Ok(number)
     }
 
     /// Stores a row under a number that no content has, but for its root.
     fn put_as(&mut self, number: u64, row: &ContentRow) -> Result<(), redb::Error> {
-        self.rows.insert(number, row.encode(number).as_slice())?;
+        self.put_row(number, row)?;
         for &holder in &row.holders {
-            self.holdings.insert((holder, number), ())?;
+            self.holdings.insert(encode_holding(holder, number).as_slice(), NOTHING)?;
         }
+        Ok(())
+    }
+
+    fn put_row(&mut self, number: u64, row: &ContentRow) -> Result<(), redb::Error> {
+        self.rows.insert(encode_number(number).as_slice(), row.encode(number).as_slice())?;
         Ok(())
     }
 
     /// Makes contents of a snapshot known by their roots, which are in order.
     pub fn restore_roots(&mut self, roots: &[(RootKey, u64)]) -> Result<(), redb::Error> {
         for (root, number) in roots {
-            self.roots.insert(root, number)?;
+            self.roots.insert(root.as_slice(), encode_number(*number).as_slice())?;
         }
         Ok(())
     }
@@ -285,7 +296,7 @@ impl<'a> Contents<'a> {
         }
         self.put_as(number, &row)?;
         if !is_whole {
-            self.wanted.insert(number, ())?;
+            self.wanted.insert(encode_number(number).as_slice(), NOTHING)?;
         }
         self.counters.bytes = self.counters.bytes.saturating_add(content.bytes);
         Ok(())
@@ -293,18 +304,19 @@ impl<'a> Contents<'a> {
 
     /// The number of a node as a holder, given now if it has none.
     fn holder_number(&mut self, node: NodeId) -> Result<u32, redb::Error> {
-        if let Some(holder) = self.holder_numbers.get(node.as_bytes())? {
-            return Ok(holder.value());
+        if let Some(holder) = self.holder_numbers.get(node.as_bytes().as_slice())? {
+            return Ok(decode_holder(holder.value())?);
         }
         let holder = self.counters.next_holder as u32;
         self.counters.next_holder += 1;
-        self.holders.insert(holder, node.as_bytes())?;
-        self.holder_numbers.insert(node.as_bytes(), holder)?;
+        let key = encode_holder(holder);
+        self.holders.insert(key.as_slice(), node.as_bytes().as_slice())?;
+        self.holder_numbers.insert(node.as_bytes().as_slice(), key.as_slice())?;
         Ok(holder)
     }
 
     fn row(&self, number: u64) -> Result<Option<(u64, ContentRow)>, redb::Error> {
-        let row = self.rows.get(number)?;
+        let row = self.rows.get(encode_number(number).as_slice())?;
         Ok(row.and_then(|row| ContentRow::decode(number, row.value())).map(|row| (number, row)))
     }
 }

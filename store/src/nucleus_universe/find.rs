@@ -3,13 +3,14 @@
 use super::record::{hash, len, number, offset, prefix_of};
 use super::rows::ContentRow;
 use super::run::{BLOCK_LEN, Run};
-use super::schema::{CONTENTS, HOLDERS, WANTED};
+use super::schema::{CONTENTS, HOLDERS, WANTED, decode_node, decode_number, encode_holder, encode_number};
 use super::{NucleusUniverse, Runs};
 use crate::error::StoreError;
+use crate::table::ReadBytesTable;
 use orbit_core::ContentHash;
 use orbit_core::grid::Content;
 use orbit_core::ids::NodeId;
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::ReadTransaction;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
@@ -59,8 +60,8 @@ impl NucleusUniverse {
             let wanted = transaction.open_table(WANTED)?;
             let mut rows = Rows::open(&transaction)?;
             let mut page = WantedPage::default();
-            for (looked_at, number) in wanted.range(after..)?.enumerate() {
-                let number = number?.0.value();
+            for (looked_at, number) in wanted.range(encode_number(after).as_slice()..)?.enumerate() {
+                let number = decode_number(number?.0.value())?;
                 if page.contents.len() >= limit || looked_at >= WANTED_LOOKED_AT_MAX {
                     page.next = Some(number);
                     break;
@@ -104,7 +105,11 @@ impl NucleusUniverse {
                     if places.len() >= limit {
                         break;
                     }
-                    if wanted.get(number).map_err(|error| fault(error.into()))?.is_some() {
+                    if wanted
+                        .get(encode_number(number).as_slice())
+                        .map_err(|error| fault(error.into()))?
+                        .is_some()
+                    {
                         continue;
                     }
                     let Some((content, holders)) = rows.get(number).map_err(fault)? else { continue };
@@ -155,8 +160,8 @@ impl NucleusUniverse {
 
 /// Contents by their number, with holders that still count.
 pub(super) struct Rows {
-    contents: ReadOnlyTable<u64, &'static [u8]>,
-    holders: ReadOnlyTable<u32, [u8; 16]>,
+    contents: ReadBytesTable,
+    holders: ReadBytesTable,
     /// Nodes by their number; `None` is gone. A grid has few.
     nodes: HashMap<u32, Option<NodeId>>,
 }
@@ -169,7 +174,7 @@ impl Rows {
 
     /// The content with this number, if anybody holds it.
     pub fn get(&mut self, number: u64) -> Result<Option<(Content, Vec<NodeId>)>, redb::Error> {
-        let row = self.contents.get(number)?;
+        let row = self.contents.get(encode_number(number).as_slice())?;
         let Some(row) = row.and_then(|row| ContentRow::decode(number, row.value())) else { return Ok(None) };
         let mut holders = Vec::with_capacity(row.holders.len());
         for holder in row.holders {
@@ -182,7 +187,8 @@ impl Rows {
         if let Some(node) = self.nodes.get(&holder) {
             return Ok(*node);
         }
-        let node = self.holders.get(holder)?.map(|node| NodeId::from_bytes(node.value()));
+        let node = self.holders.get(encode_holder(holder).as_slice())?;
+        let node = node.map(|node| decode_node(node.value())).transpose()?;
         self.nodes.insert(holder, node);
         Ok(node)
     }

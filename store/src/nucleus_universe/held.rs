@@ -2,18 +2,22 @@
 
 use super::NucleusUniverse;
 use super::find::Rows;
-use super::schema::{HOLDER_NUMBERS, HOLDERS, HOLDINGS, ROOTS, RootKey, root_key};
+use super::schema::{
+    HOLDER_NUMBERS, HOLDERS, HOLDINGS, ROOTS, decode_holder, decode_node, encode_holding, found_number,
+    holdings_of, root_key,
+};
 use super::tidy::Numbers;
 use crate::error::StoreError;
+use crate::table::ReadBytesTable;
 use orbit_core::grid::Content;
 use orbit_core::ids::NodeId;
-use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable};
+use redb::{ReadTransaction, ReadableTable};
 use std::path::PathBuf;
 
 /// What was recorded of a holder when the comparison began. What is recorded meanwhile does not show.
 pub struct Held {
-    roots: ReadOnlyTable<RootKey, u64>,
-    holdings: ReadOnlyTable<(u32, u64), ()>,
+    roots: ReadBytesTable,
+    holdings: ReadBytesTable,
     rows: Rows,
     holder: Option<u32>,
     recorded: u64,
@@ -28,10 +32,7 @@ impl NucleusUniverse {
     pub fn holders(&self) -> Result<Vec<NodeId>, StoreError> {
         let list = |transaction: ReadTransaction| -> Result<Vec<NodeId>, redb::Error> {
             let holders = transaction.open_table(HOLDERS)?;
-            let node = |row: Result<(_, AccessGuard<'_, [u8; 16]>), redb::StorageError>| {
-                Ok(NodeId::from_bytes(row?.1.value()))
-            };
-            holders.iter()?.map(node).collect()
+            holders.iter()?.map(|row| Ok(decode_node(row?.1.value())?)).collect()
         };
         list(self.0.begin_read()?)
             .map_err(|error| StoreError::redb("list who holds contents", &self.0.path, error))
@@ -41,12 +42,12 @@ impl NucleusUniverse {
     pub fn held(&self, holder: NodeId) -> Result<Held, StoreError> {
         let transaction = self.0.begin_read()?;
         let begin = || -> Result<Held, redb::Error> {
-            let number = transaction.open_table(HOLDER_NUMBERS)?.get(holder.as_bytes())?;
-            let number = number.map(|number| number.value());
+            let number = transaction.open_table(HOLDER_NUMBERS)?.get(holder.as_bytes().as_slice())?;
+            let number = number.map(|number| decode_holder(number.value())).transpose()?;
             let holdings = transaction.open_table(HOLDINGS)?;
             let mut recorded = 0;
             if let Some(holder) = number {
-                for row in holdings.range((holder, 0)..=(holder, u64::MAX))? {
+                for row in holdings_of(&holdings, holder)? {
                     row?;
                     recorded += 1;
                 }
@@ -98,10 +99,9 @@ impl Held {
 
     fn recorded_as(&mut self, content: &Content) -> Result<Option<u64>, redb::Error> {
         let Some(holder) = self.holder else { return Ok(None) };
-        let Some(number) = self.roots.get(root_key(&content.root))?.map(|number| number.value()) else {
-            return Ok(None);
-        };
-        let is_held = self.holdings.get((holder, number))?.is_some();
+        let number = found_number(self.roots.get(root_key(&content.root).as_slice())?)?;
+        let Some(number) = number else { return Ok(None) };
+        let is_held = self.holdings.get(encode_holding(holder, number).as_slice())?.is_some();
         // A row that is damaged is recorded anew.
         Ok(self.rows.get(number)?.filter(|(row, _)| is_held && row.root == content.root).map(|_| number))
     }

@@ -6,7 +6,9 @@
 use super::record::{Record, U48_END, record};
 use super::rows::ContentRow;
 use super::run::{Run, RunRow, RunWriter, sort};
-use super::schema::{BEGUN, CONTENTS, ROOTS, RUNS, WANTED, root_key};
+use super::schema::{
+    BEGUN, CONTENTS, NOTHING, ROOTS, RUNS, WANTED, encode_number, encode_run, found_number, root_key,
+};
 use super::{Inner, NucleusUniverse, commit};
 use crate::error::StoreError;
 use orbit_core::grid::Content;
@@ -278,14 +280,15 @@ impl Inner {
     fn wanted_content(&self, root: &ContentHash) -> Result<Option<(u64, Content, bool)>, redb::Error> {
         use redb::ReadableDatabase;
         let transaction = self.database.begin_read()?;
-        let Some(number) = transaction.open_table(ROOTS)?.get(root_key(root))? else { return Ok(None) };
-        let number = number.value();
-        if transaction.open_table(WANTED)?.get(number)?.is_none() {
+        let number = found_number(transaction.open_table(ROOTS)?.get(root_key(root).as_slice())?)?;
+        let Some(number) = number else { return Ok(None) };
+        let key = encode_number(number);
+        if transaction.open_table(WANTED)?.get(key.as_slice())?.is_none() {
             return Ok(None);
         }
-        let Some(row) = transaction.open_table(CONTENTS)?.get(number)? else { return Ok(None) };
+        let Some(row) = transaction.open_table(CONTENTS)?.get(key.as_slice())? else { return Ok(None) };
         let row = ContentRow::decode(number, row.value()).filter(|row| row.content.root == *root);
-        let is_begun = transaction.open_table(BEGUN)?.get(number)?.is_some();
+        let is_begun = transaction.open_table(BEGUN)?.get(key.as_slice())?.is_some();
         Ok(row.map(|row| (number, row.content, is_begun)))
     }
 
@@ -319,7 +322,7 @@ impl Inner {
 
 /// Puts a run into the table.
 pub(super) fn name_run(transaction: &WriteTransaction, run: &Run, row: RunRow) -> Result<(), redb::Error> {
-    transaction.open_table(RUNS)?.insert(run.id, (row.records, row.fences_crc))?;
+    transaction.open_table(RUNS)?.insert(encode_number(run.id).as_slice(), encode_run(row).as_slice())?;
     Ok(())
 }
 
@@ -329,13 +332,14 @@ fn settle(transaction: &WriteTransaction, batch: &Batch) -> Result<(), redb::Err
     let mut wanted = transaction.open_table(WANTED)?;
     let mut begun = transaction.open_table(BEGUN)?;
     for &number in &batch.finished {
-        wanted.remove(number)?;
-        begun.remove(number)?;
+        let key = encode_number(number);
+        wanted.remove(key.as_slice())?;
+        begun.remove(key.as_slice())?;
     }
-    if let Some(number) = batch.unfinished
-        && wanted.get(number)?.is_some()
+    if let Some(number) = batch.unfinished.map(encode_number)
+        && wanted.get(number.as_slice())?.is_some()
     {
-        begun.insert(number, ())?;
+        begun.insert(number.as_slice(), NOTHING)?;
     }
     Ok(())
 }

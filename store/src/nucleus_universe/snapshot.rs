@@ -14,7 +14,7 @@ use super::merge::Merge;
 use super::record::{RECORD_LEN, Record, number, order};
 use super::rows::{decode_mark, encode_mark};
 use super::run::{RunWriter, Written};
-use super::schema::{CONTENTS, Counter, META, WANTED, root_key, wipe};
+use super::schema::{CONTENTS, Counter, META, WANTED, decode_number, encode_number, root_key, wipe};
 use super::tidy::Numbers;
 use super::{NucleusUniverse, Runs, commit, load, read_mark};
 use crate::Mark;
@@ -113,9 +113,9 @@ impl UniversePin {
         let mut whole = Numbers::default();
         let storage = |error: redb::StorageError| fault(error.into());
         for row in contents.iter().map_err(storage)? {
-            let number = row.map_err(storage)?.0.value();
+            let number = row.and_then(|(number, _)| decode_number(number.value())).map_err(storage)?;
             let Some((content, holders)) = rows.get(number).map_err(fault)? else { continue };
-            let is_whole = wanted.get(number).map_err(storage)?.is_none();
+            let is_whole = wanted.get(encode_number(number).as_slice()).map_err(storage)?.is_none();
             if is_whole {
                 whole.insert(number);
             }

@@ -4,7 +4,7 @@ use super::load::{BEFORE_REMOVING, name_run};
 use super::merge::Merge;
 use super::record::number;
 use super::run::{Run, RunWriter, Written};
-use super::schema::{BEGUN, CONTENTS, Counter, META, RUNS, WANTED};
+use super::schema::{BEGUN, CONTENTS, Counter, META, NOTHING, RUNS, WANTED, decode_number, encode_number};
 use super::{Inner, NucleusUniverse, commit};
 use crate::error::StoreError;
 use redb::{ReadableDatabase, ReadableTable};
@@ -88,7 +88,7 @@ impl Inner {
         self.write_runs("record a merged run", BEFORE_REMOVING, after, |transaction| {
             let mut runs = transaction.open_table(RUNS)?;
             for run in chosen {
-                runs.remove(run.id)?;
+                runs.remove(encode_number(run.id).as_slice())?;
             }
             drop(runs);
             if let Some((run, row)) = &written {
@@ -136,9 +136,9 @@ impl Inner {
             let mut wanted = transaction.open_table(WANTED)?;
             for row in transaction.open_table(CONTENTS)?.iter()? {
                 let (number, row) = row?;
-                let row = super::rows::ContentRow::decode(number.value(), row.value());
-                if row.is_some_and(|row| row.content.chunks > 0) {
-                    wanted.insert(number.value(), ())?;
+                let decoded = super::rows::ContentRow::decode(decode_number(number.value())?, row.value());
+                if decoded.is_some_and(|row| row.content.chunks > 0) {
+                    wanted.insert(number.value(), NOTHING)?;
                 }
             }
             Ok(())
@@ -160,7 +160,7 @@ impl Inner {
             let transaction = self.database.begin_read()?;
             let mut numbers = Numbers::default();
             for row in transaction.open_table(CONTENTS)?.iter()? {
-                numbers.insert(row?.0.value());
+                numbers.insert(decode_number(row?.0.value())?);
             }
             Ok(numbers)
         };

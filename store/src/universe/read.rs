@@ -1,14 +1,13 @@
 //! Look-ups. An entry answers only if its checksum holds and every field of the identity is the same; a damaged
 //! entry is a miss, and dropped by the next write.
 
-use super::record::{FILE_LEN, FileKey, FileRecord, decode_part, file_key, part_key};
+use super::record::{FileRecord, decode_part, file_key, part_key};
 use super::schema::{CHUNKS, FILES};
 use super::{Universe, UniverseStats};
 use crate::error::StoreError;
+use crate::table::ReadBytesTable;
 use orbit_core::{Chunk, ContentHash, FileIdentity};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
-
-type Files = ReadOnlyTable<FileKey, [u8; FILE_LEN]>;
+use redb::{ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 impl Universe {
     /// The root over the chunks of this version of a file, if it is known.
@@ -50,7 +49,7 @@ impl Universe {
                 }
                 let before = chunks.len();
                 let key = part_key(&key, number);
-                let part = parts.get(key)?;
+                let part = parts.get(key.as_slice())?;
                 part.and_then(|part| decode_part(&key, &record.root, part.value(), &mut chunks));
                 if chunks.len() == before {
                     break;
@@ -76,13 +75,13 @@ impl Universe {
 
     fn entry(
         &self,
-        files: &Files,
+        files: &ReadBytesTable,
         identity: &FileIdentity,
         params_id: u32,
     ) -> Result<Option<FileRecord>, redb::Error> {
         let key = file_key(identity, params_id);
-        let Some(value) = files.get(key)? else { return Ok(None) };
-        let record = FileRecord::decode(&key, &value.value());
+        let Some(value) = files.get(key.as_slice())? else { return Ok(None) };
+        let record = FileRecord::decode(&key, value.value());
         if record.is_none() {
             self.note_damaged(key);
         }

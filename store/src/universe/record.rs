@@ -90,7 +90,7 @@ impl FileRecord {
     }
 
     /// `None` if the bytes are not a record that was stored under `key`.
-    pub fn decode(key: &FileKey, bytes: &[u8; FILE_LEN]) -> Option<Self> {
+    pub fn decode(key: &FileKey, bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let record = Self {
             size: fields.u64()?,
@@ -101,7 +101,8 @@ impl FileRecord {
             chunk_count: Some(fields.u64()?).filter(|&count| count != NO_LIST),
         };
         let _reserved = fields.u32()?;
-        (fields.u32()? == checksum(&[key, &bytes[..FILE_LEN - 4]])).then_some(record)
+        let sum = fields.u32()?;
+        (fields.0.is_empty() && sum == checksum(&[key, &bytes[..FILE_LEN - 4]])).then_some(record)
     }
 }
 

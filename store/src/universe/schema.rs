@@ -1,22 +1,25 @@
-//! Tables and versions of `universe_v3.db`.
+//! Tables and versions of `universe_v3.db`. What keys and values of `files` and `chunks` are as bytes: `record.rs`.
 
-use super::record::{FILE_KEY_LEN, FILE_LEN};
 use crate::error::StoreError;
-use redb::{Database, TableDefinition, TableHandle, WriteTransaction};
+use crate::table::{Definition, fixed};
+use redb::{Database, ReadTransaction, TableDefinition, TableHandle, WriteTransaction};
 use std::path::Path;
 
-pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-pub(super) const FILES: TableDefinition<[u8; FILE_KEY_LEN], [u8; FILE_LEN]> = TableDefinition::new("files");
-pub(super) const CHUNKS: TableDefinition<[u8; FILE_KEY_LEN + 4], &[u8]> = TableDefinition::new("chunks");
+pub(super) const META: Definition = Definition::new("meta");
+pub(super) const FILES: Definition = Definition::new("files");
+pub(super) const CHUNKS: Definition = Definition::new("chunks");
 
-/// The version this program writes; the file's name says the same.
-const VERSION: u64 = 3;
+/// `META` up to version 3.
+const META_BEFORE_4: TableDefinition<&str, u64> = TableDefinition::new("meta");
+
+/// The version this program writes. The file's name stays: whoever has one of version 3 has one file, not two.
+const VERSION: u64 = 4;
 const VERSION_KEY: &str = "version";
 
 type Migration = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// The step *from* each older version. Entries that were published are never edited.
-const MIGRATIONS: &[(u64, Migration)] = &[(1, forget), (2, forget)];
+const MIGRATIONS: &[(u64, Migration)] = &[(1, forget), (2, forget), (3, begin_anew)];
 
 /// Brings the file to [`VERSION`], or refuses it.
 pub(super) fn migrate(database: &Database, path: &Path) -> Result<(), StoreError> {
@@ -40,8 +43,18 @@ fn current(database: &Database) -> Result<Option<u64>, redb::Error> {
         }
         // Version 0 was never ours: it has no migration, so what is there stays untouched.
         Err(redb::TableError::TableDoesNotExist(_)) => Ok(Some(0)),
-        meta => Ok(Some(meta?.get(VERSION_KEY)?.map_or(0, |version| version.value()))),
+        Err(redb::TableError::TableTypeMismatch { .. }) => version_before_4(&transaction).map(Some),
+        meta => {
+            let Some(version) = meta?.get(VERSION_KEY.as_bytes())? else { return Ok(Some(0)) };
+            Ok(Some(fixed(version.value(), "the version").map(u64::from_le_bytes)?))
+        }
     }
+}
+
+/// The version of a file whose tables have types of their own; 0 if it was never ours.
+fn version_before_4(transaction: &ReadTransaction) -> Result<u64, redb::Error> {
+    let version = transaction.open_table(META_BEFORE_4)?.get(VERSION_KEY)?;
+    Ok(version.map(|version| version.value()).filter(|&version| version < 4).unwrap_or(0))
 }
 
 fn run(database: &Database, found: Option<u64>) -> Result<(), redb::Error> {
@@ -53,11 +66,18 @@ fn run(database: &Database, found: Option<u64>) -> Result<(), redb::Error> {
             migration(&transaction)?;
         }
     }
-    transaction.open_table(META)?.insert(VERSION_KEY, VERSION)?;
+    transaction.open_table(META)?.insert(VERSION_KEY.as_bytes(), VERSION.to_le_bytes().as_slice())?;
     // Created here, so that readers need not ask whether they exist.
     transaction.open_table(FILES)?;
     transaction.open_table(CHUNKS)?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// The table of the version has another type, too.
+fn begin_anew(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    forget(transaction)?;
+    transaction.delete_table(META_BEFORE_4)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! entry that has the list, so both are met in one walk.
 
 use super::Universe;
-use super::record::{FileKey, FileRecord, decode_part, part_key};
+use super::record::{FILE_KEY_LEN, FileKey, FileRecord, decode_part, part_key};
 use super::schema::{CHUNKS, FILES};
 use crate::error::StoreError;
 use orbit_core::grid::Content;
@@ -81,7 +81,7 @@ impl Universe {
             for number in 0.. {
                 let part_key = part_key(key, number);
                 chunks.clear();
-                let part = parts.get(part_key)?;
+                let part = parts.get(part_key.as_slice())?;
                 part.and_then(|part| decode_part(&part_key, root, part.value(), &mut chunks));
                 sent += chunks.len() as u64;
                 if each(*root, &chunks).is_break() {
@@ -105,12 +105,13 @@ impl Universe {
         let mut walk = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_read()?;
             let files = transaction.open_table(FILES)?;
-            let begin = FileKey::try_from(after).map_or(Bound::Unbounded, Bound::Excluded);
+            let begin = if after.len() == FILE_KEY_LEN { Bound::Excluded(after) } else { Bound::Unbounded };
             let mut listed: Option<(FileKey, FileRecord)> = None;
-            for row in files.range::<FileKey>((begin, Bound::Unbounded))? {
+            for row in files.range::<&[u8]>((begin, Bound::Unbounded))? {
                 let (key, value) = row?;
-                let key = key.value();
-                let record = FileRecord::decode(&key, &value.value());
+                // A damaged key is passed over, as is what is stored under it.
+                let Ok(key) = FileKey::try_from(key.value()) else { continue };
+                let record = FileRecord::decode(&key, value.value());
                 let mut shared = None;
                 let mut behind = key;
                 if key[FILE_LEN_IN_KEY..] == params.lists.to_be_bytes() {

@@ -1,14 +1,13 @@
 //! Storing and forgetting. redb loads sorted batches several times faster than scattered entries, and far faster
 //! without a sync each; so a batch is sorted, and durable only once enough has come together.
 
-use super::record::{
-    CHUNK_BYTES, FILE_LEN, FileKey, FileRecord, PART_CHUNKS, encode_part, file_key, part_key,
-};
+use super::record::{CHUNK_BYTES, FileKey, FileRecord, PART_CHUNKS, encode_part, file_key, part_key};
 use super::schema::{CHUNKS, FILES};
 use super::{BatchOutcome, CachedManifest, Universe};
 use crate::error::StoreError;
+use crate::table::BytesTable;
 use orbit_core::Timestamp;
-use redb::{Durability, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use redb::{Durability, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use std::sync::PoisonError;
 
 /// Written bytes after which a batch is committed durably. redb cannot reuse pages freed since the last durable
@@ -18,9 +17,6 @@ const VOLATILE_BYTES_MAX: u64 = 32 << 20;
 const ENTRY_BYTES: u64 = 1024;
 /// Entries evicted in one transaction.
 const EVICTED_AT_ONCE: usize = 100_000;
-
-type Files<'a> = Table<'a, FileKey, [u8; FILE_LEN]>;
-type Chunks<'a> = Table<'a, [u8; 24], &'static [u8]>;
 
 impl Universe {
     /// Stores one manifest; returns whether it was stored. See [`put_batch`](Self::put_batch), which is faster.
@@ -61,19 +57,16 @@ impl Universe {
             let mut parts = transaction.open_table(CHUNKS)?;
             let mut value = Vec::new();
             for (key, record, chunks) in &rows {
-                let known = files.insert(key, record.encode(key))?.map(|old| old.value());
-                if let Some(known) = known {
-                    // A damaged entry may have had parts.
-                    let had_list =
-                        FileRecord::decode(key, &known).is_none_or(|old| old.chunk_count.is_some());
-                    if had_list {
-                        remove_parts(&mut parts, key)?;
-                    }
+                let known = files.insert(key.as_slice(), record.encode(key).as_slice())?;
+                // A damaged entry may have had parts.
+                let had_list = |old: FileRecord| old.chunk_count.is_some();
+                if known.is_some_and(|old| FileRecord::decode(key, old.value()).is_none_or(had_list)) {
+                    remove_parts(&mut parts, key)?;
                 }
                 for (number, part) in (0_u32..).zip(chunks.unwrap_or_default().chunks(PART_CHUNKS)) {
                     let key = part_key(key, number);
                     encode_part(&key, &record.root, part, &mut value);
-                    parts.insert(key, value.as_slice())?;
+                    parts.insert(key.as_slice(), value.as_slice())?;
                 }
             }
             Ok(())
@@ -151,25 +144,31 @@ impl Universe {
     }
 }
 
-fn remove_entry(files: &mut Files<'_>, parts: &mut Chunks<'_>, key: &FileKey) -> Result<(), redb::Error> {
-    files.remove(key)?;
+fn remove_entry(
+    files: &mut BytesTable<'_>,
+    parts: &mut BytesTable<'_>,
+    key: &FileKey,
+) -> Result<(), redb::Error> {
+    files.remove(key.as_slice())?;
     remove_parts(parts, key)
 }
 
-fn remove_parts(parts: &mut Chunks<'_>, key: &FileKey) -> Result<(), redb::Error> {
-    Ok(parts.retain_in(part_key(key, 0)..=part_key(key, u32::MAX), |_, _| false)?)
+fn remove_parts(parts: &mut BytesTable<'_>, key: &FileKey) -> Result<(), redb::Error> {
+    let (first, last) = (part_key(key, 0), part_key(key, u32::MAX));
+    Ok(parts.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?)
 }
 
 /// The keys of the `count` entries observed longest ago. A damaged entry is older than any.
-fn oldest(files: &Files<'_>, count: usize) -> Result<Vec<FileKey>, redb::Error> {
+fn oldest(files: &BytesTable<'_>, count: usize) -> Result<Vec<FileKey>, redb::Error> {
     if count == 0 {
         return Ok(Vec::new());
     }
     let mut ages = Vec::with_capacity(usize::try_from(files.len()?).unwrap_or(0));
     for row in files.iter()? {
         let (key, value) = row?;
-        let observed_at = FileRecord::decode(&key.value(), &value.value()).map(|record| record.observed_at);
-        ages.push((observed_at, key.value()));
+        let Ok(key) = FileKey::try_from(key.value()) else { continue };
+        let observed_at = FileRecord::decode(&key, value.value()).map(|record| record.observed_at);
+        ages.push((observed_at, key));
     }
     if count < ages.len() {
         ages.select_nth_unstable(count);

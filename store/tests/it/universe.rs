@@ -6,9 +6,10 @@ use orbit_store::{BatchOutcome, CachedManifest, Damage, StoreError, Universe};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::path::PathBuf;
 
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const FILES: TableDefinition<[u8; 20], [u8; 88]> = TableDefinition::new("files");
-const CHUNKS: TableDefinition<[u8; 24], &[u8]> = TableDefinition::new("chunks");
+const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
+const FILES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("files");
+const CHUNKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("chunks");
+const VERSION_KEY: &[u8] = b"version";
 
 fn place() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -132,18 +133,18 @@ fn damaged_records_are_misses_and_dropped() {
         let mut files = transaction.open_table(FILES).expect("there");
         let (key, mut record) = {
             let (key, record) = redb::ReadableTable::first(&files).expect("read").expect("three records");
-            (key.value(), record.value())
+            (key.value().to_vec(), record.value().to_vec())
         };
         record[40] ^= 1;
-        files.insert(key, record).expect("stored");
+        files.insert(key.as_slice(), record.as_slice()).expect("stored");
         drop(files);
         let mut chunks = transaction.open_table(CHUNKS).expect("there");
         let (key, mut part) = {
             let (key, part) = redb::ReadableTable::last(&chunks).expect("read").expect("three parts");
-            (key.value(), part.value().to_vec())
+            (key.value().to_vec(), part.value().to_vec())
         };
         part[10] ^= 0x80;
-        chunks.insert(key, part.as_slice()).expect("stored");
+        chunks.insert(key.as_slice(), part.as_slice()).expect("stored");
         drop(chunks);
         transaction.commit().expect("stored");
     }
@@ -163,28 +164,50 @@ fn older_versions_are_forgotten_newer_and_foreign_ones_refused() {
         drop(std::fs::remove_file(&path));
         let database = Database::create(&path).expect("created");
         let transaction = database.begin_write().expect("begun");
-        transaction.open_table(META).expect("new").insert("version", version).expect("stored");
-        let old: TableDefinition<u64, &str> = TableDefinition::new("files");
-        transaction.open_table(old).expect("new").insert(1, "an older layout").expect("stored");
+        transaction
+            .open_table(META)
+            .expect("new")
+            .insert(VERSION_KEY, &version.to_le_bytes()[..])
+            .expect("stored");
+        let other: TableDefinition<u64, &str> = TableDefinition::new("files");
+        transaction.open_table(other).expect("new").insert(1, "another layout").expect("stored");
         transaction.commit().expect("stored");
     };
-    for version in [1, 2] {
-        write(version);
+    // Up to version 3 each table had types of its own.
+    let write_before_4 = |version: u64| {
+        drop(std::fs::remove_file(&path));
+        let database = Database::create(&path).expect("created");
+        let transaction = database.begin_write().expect("begun");
+        let meta: TableDefinition<&str, u64> = TableDefinition::new("meta");
+        transaction.open_table(meta).expect("new").insert("version", version).expect("stored");
+        let files: TableDefinition<[u8; 20], [u8; 88]> = TableDefinition::new("files");
+        transaction.open_table(files).expect("new").insert([1; 20], [2; 88]).expect("stored");
+        transaction.commit().expect("stored");
+    };
+    for version in [1, 2, 3] {
+        write_before_4(version);
         let universe = Universe::open(&path).expect("migrated");
         assert_eq!(universe.stats().expect("read").entries, 0);
         assert!(universe.put(&manifest(1, 1), NOW).expect("stored"));
         universe.close().expect("closed");
         let database = Database::open(&path).expect("opened");
         let meta = database.begin_read().expect("begun").open_table(META).expect("there");
-        assert_eq!(meta.get("version").expect("read").expect("there").value(), 3);
+        assert_eq!(meta.get(VERSION_KEY).expect("read").expect("there").value(), 4_u64.to_le_bytes());
     }
-    write(4);
+    write(5);
     let error = Universe::open(&path).expect_err("newer");
-    assert!(matches!(error, StoreError::NewerVersion { found: 4, known: 3, .. }), "{error:?}");
-    for version in [0, 3] {
-        write(version);
+    assert!(matches!(error, StoreError::NewerVersion { found: 5, known: 4, .. }), "{error:?}");
+    let is_refused = |what: &str| {
         let error = Universe::open(&path).and_then(|universe| universe.stats()).expect_err("foreign");
-        assert!(matches!(error, StoreError::Corrupt { damage: Damage::Foreign, .. }), "{version}: {error:?}");
+        assert!(matches!(error, StoreError::Corrupt { damage: Damage::Foreign, .. }), "{what}: {error:?}");
+    };
+    write(0);
+    is_refused("no version of ours");
+    write(4);
+    is_refused("tables of other types");
+    for version in [0, 4] {
+        write_before_4(version);
+        is_refused("a version that never had such tables");
     }
 }
 

@@ -85,6 +85,20 @@ impl Network {
         self.filter(at, &["-D", "INPUT", "-s"], from)
     }
 
+    /// From now on a node takes new connections on one TCP port alone, until [`unite`](Self::unite). `false`, and a loud word, where
+    /// there is no iptables.
+    pub fn close_but(&self, at: usize, port: u16) -> bool {
+        let port = port.to_string();
+        let rule = ["-A", "INPUT", "-p", "tcp", "--syn", "!", "--dport", &port, "-j", "DROP"];
+        ["iptables", "ip6tables"].into_iter().all(|program| {
+            let done = self.in_namespace(at, &[&[program][..], &rule].concat());
+            if let Err(why) = &done {
+                skipped("a firewall", why);
+            }
+            done.is_ok()
+        })
+    }
+
     /// From now on no packet passes between the nodes of `one` and all others.
     pub fn partition(&self, one: &[usize]) -> bool {
         let pairs = || {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::grid::Fence;
 use crate::wire::{decode, encode};
 use proptest::prelude::*;
 
@@ -20,6 +21,7 @@ fn every_refusal() -> Vec<Refusal> {
     let (node, name) = ("nas2".to_owned(), "nas2".to_owned());
     let nearest = Some("nas1".to_owned());
     let certificate = |reason| Refusal::Certificate { reason };
+    let ticket = |reason| Refusal::Ticket { node: "nas2".to_owned(), reason };
     vec![
         Refusal::TokenUnknown { token },
         Refusal::TokenExpired { token, ago_ms: 150_000 },
@@ -52,12 +54,36 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::Busy { name: name.clone(), limit: 32 },
         Refusal::UnknownConstellation { name: name.clone(), nearest },
         Refusal::ConstellationExists { name },
+        Refusal::UnknownJob { job: "1a2b3c4d".to_owned() },
+        Refusal::AmbiguousJob { job: "1a2b".to_owned() },
+        Refusal::JobState {
+            job: "1a2b3c4d".to_owned(),
+            state: "running".to_owned(),
+            deed: "removed".to_owned(),
+        },
         Refusal::OutsideJail {
             node: node.clone(),
             path: "/etc".to_owned(),
             allowed: vec!["/srv".to_owned()],
         },
         Refusal::OldTerm { node: node.clone(), theirs: 3, ours: 4 },
+        ticket(TicketFault::Unreadable),
+        ticket(TicketFault::Signer(CertificateFault::Revoked)),
+        ticket(TicketFault::NotNucleus),
+        ticket(TicketFault::Forged),
+        ticket(TicketFault::OtherGrid),
+        ticket(TicketFault::OtherSource),
+        ticket(TicketFault::OtherDestination),
+        ticket(TicketFault::OldTerm {
+            theirs: Fence { epoch: 1, term: 3 },
+            ours: Fence { epoch: 1, term: 4 },
+        }),
+        ticket(TicketFault::Expired { ago_ms: 42_000 }),
+        ticket(TicketFault::NotYet { in_ms: 150_000 }),
+        ticket(TicketFault::TooLong),
+        ticket(TicketFault::Path),
+        ticket(TicketFault::Used),
+        ticket(TicketFault::Over),
         Refusal::NotNucleus { node: node.clone() },
         Refusal::TooMany { retry_after_s: 5 },
         Refusal::NoNucleus { node: node.clone() },

@@ -1,7 +1,12 @@
 //! How much a grid's state may hold, and the checks that keep it so.
 
 use super::GridState;
+use crate::endpoint::NODE_NAME_LEN_MAX;
 use crate::grid::content::Content;
+use crate::grid::job::{
+    Ending, FAULTS_KEPT_MAX, JobFault, JobOptions, JobPath, JobReport, JobSchedule, JobStep, StepKind,
+    TEXT_LEN_MAX,
+};
 use crate::grid::record::{Anchor, CertificateRecord, GridHeader, Metered, Profile, Role, TokenRecord};
 use crate::grid::refusal::Refusal;
 use crate::ids::NodeId;
@@ -45,6 +50,11 @@ pub const SEALED_LEN_MAX: usize = 1024;
 pub const CONTENTS_MAX: usize = 10_000;
 /// Counters that one command keeps.
 pub const METERED_MAX: usize = 1_000;
+
+/// Jobs that have not ended.
+pub const JOBS_MAX: usize = 1_000;
+/// Bytes of a job's options: patterns are the most of them.
+pub const JOB_OPTIONS_LEN_MAX: usize = 64 << 10;
 
 /// A day, milliseconds.
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -166,4 +176,66 @@ pub(super) fn room_for_constellation(state: &GridState) -> Result<(), Refusal> {
 pub(super) fn room_for_anchor(state: &GridState) -> Result<(), Refusal> {
     let allowed = "of them; an old one goes when no member needs it any more";
     at_most("the number of authorities", state.anchors.len() + 1, ANCHORS_MAX, allowed)
+}
+
+pub(super) fn room_for_job(state: &GridState) -> Result<(), Refusal> {
+    let allowed = "of them that have not ended; `orbit job cancel J` ends one";
+    let open = state.jobs.values().filter(|record| !record.state.is_ended()).count();
+    at_most("the number of jobs", open + 1, JOBS_MAX, allowed)
+}
+
+pub(super) fn job_options(options: &JobOptions) -> Result<(), Refusal> {
+    at_most("the job's options with all patterns", options.weight(), JOB_OPTIONS_LEN_MAX, "bytes")?;
+    if options.max_delete_percent > 100 {
+        return Err(out_of_range("the delete limit", "0 to 100 per cent"));
+    }
+    Ok(())
+}
+
+pub(super) fn job_path(path: &JobPath) -> Result<(), Refusal> {
+    at_most("the path", path.as_bytes().len(), PATH_LEN_MAX, "bytes")?;
+    if path.is_plain() {
+        return Ok(());
+    }
+    Err(out_of_range("the path", "an absolute one without `.` and `..`"))
+}
+
+pub(super) fn job_name(name: &str) -> Result<(), Refusal> {
+    word("the node's name", name, NODE_NAME_LEN_MAX)
+}
+
+pub(super) fn job_schedule(schedule: Option<&JobSchedule>) -> Result<(), Refusal> {
+    let Some(schedule) = schedule else { return Ok(()) };
+    word("the schedule", &schedule.cron, ADDRESS_LEN_MAX)?;
+    word("the time zone", &schedule.zone, WORD_LEN_MAX)
+}
+
+/// What a star says is kept by everybody, so it is bounded here again.
+pub(super) fn job_report(report: &JobReport) -> Result<(), Refusal> {
+    match report {
+        JobReport::Planned { route, steps, .. } => {
+            at_most("the job's route", route.as_ref().map_or(0, String::len), TEXT_LEN_MAX, "bytes")?;
+            job_steps(steps)
+        }
+        JobReport::Going => Ok(()),
+        JobReport::Waiting(trouble) => at_most("the reason", trouble.message.len(), TEXT_LEN_MAX, "bytes"),
+        JobReport::Ended { ending, steps, faults, .. } => {
+            if let Ending::Failed(failure) = ending {
+                at_most("the reason", failure.message.len(), TEXT_LEN_MAX, "bytes")?;
+                at_most("the hint", failure.hint.as_ref().map_or(0, String::len), TEXT_LEN_MAX, "bytes")?;
+            }
+            job_steps(steps)?;
+            at_most("the number of faults", faults.len(), FAULTS_KEPT_MAX, "of them")?;
+            faults.iter().try_for_each(job_fault)
+        }
+    }
+}
+
+fn job_steps(steps: &[JobStep]) -> Result<(), Refusal> {
+    at_most("the number of steps", steps.len(), StepKind::ALL.len(), "of them")
+}
+
+fn job_fault(fault: &JobFault) -> Result<(), Refusal> {
+    at_most("a fault's path", fault.path.as_bytes().len(), TEXT_LEN_MAX, "bytes")?;
+    at_most("a fault's text", fault.message.len(), TEXT_LEN_MAX, "bytes")
 }

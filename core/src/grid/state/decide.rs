@@ -31,7 +31,7 @@ impl GridState {
             Command::Drain { node, is_draining } => self.drain(*node, *is_draining),
             Command::SetVoting { node, voting } => self.set_voting(*node, *voting),
             Command::SetRole { node, role } => self.set_role(*node, *role),
-            Command::Remove { node, now_ms: _ } => self.remove(*node),
+            Command::Remove { node, now_ms } => self.remove(*node, *now_ms),
             Command::CreateToken { token } => self.create_token(token),
             Command::RemoveToken { token } => self.forget_token(*token),
             Command::CreateConstellation { name } => self.create_constellation(name),
@@ -48,6 +48,7 @@ impl GridState {
             Command::ForgetContents { .. } => Ok(command.contents_change().into_iter().collect()),
             Command::Meter { rows } => self.meter(rows),
             Command::BeginEpoch { epoch, now_ms: _ } => self.begin_epoch(*epoch),
+            Command::Job(command) => self.decide_job(command),
         }
     }
 
@@ -102,7 +103,7 @@ impl GridState {
         self.changed(id, |record| record.is_draining = is_draining)
     }
 
-    fn remove(&self, id: NodeId) -> Decided {
+    fn remove(&self, id: NodeId, now_ms: i64) -> Decided {
         let member = self.member(id)?;
         if self.nodes.len() > 1 {
             self.another_nucleus(member)?;
@@ -113,6 +114,7 @@ impl GridState {
             rest.nodes.remove(&id);
             changes.push(Change::Constellation(rest));
         }
+        changes.extend(self.end_jobs_of(id, now_ms));
         changes.push(Change::NodeRemoved(id));
         Ok(changes)
     }
@@ -201,6 +203,7 @@ impl GridState {
         changes.extend(expired.map(|(serial, _)| Change::RevocationForgotten(*serial)));
         let expired = self.superseded.iter().filter(|(_, ended)| is_over(ended.until_ms, now_ms));
         changes.extend(expired.map(|(serial, _)| Change::SupersededForgotten(*serial)));
+        changes.extend(self.outdated(now_ms).into_iter().map(Change::JobRemoved));
         Ok(changes)
     }
 }

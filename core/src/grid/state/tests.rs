@@ -10,7 +10,7 @@ use crate::ids::GridId;
 const DAY: i64 = 86_400_000;
 const SECRET: [u8; 32] = [9; 32];
 
-fn id(byte: u8) -> NodeId {
+pub(super) fn id(byte: u8) -> NodeId {
     NodeId::from_bytes([byte; 16])
 }
 
@@ -30,7 +30,7 @@ fn certificate(serial: u8, now_ms: i64) -> CertificateRecord {
 }
 
 /// A node whose id, key, serial number and request all come from one byte.
-fn node(byte: u8, name: &str, role: Role) -> NodeRecord {
+pub(super) fn node(byte: u8, name: &str, role: Role) -> NodeRecord {
     NodeRecord {
         id: id(byte),
         name: name.to_owned(),
@@ -62,7 +62,7 @@ fn anchor(byte: u8) -> Anchor {
     Anchor { der: vec![byte; 4], cross_signed: vec![byte; 5], created_ms: i64::from(byte), is_current: true }
 }
 
-fn run(state: &mut GridState, command: &Command) -> Result<usize, Refusal> {
+pub(super) fn run(state: &mut GridState, command: &Command) -> Result<usize, Refusal> {
     let changes = state.decide(command)?;
     let count = changes.len();
     for change in changes {
@@ -72,7 +72,7 @@ fn run(state: &mut GridState, command: &Command) -> Result<usize, Refusal> {
 }
 
 /// A grid with the Nucleus `n1` and a token that admits three.
-fn founded() -> GridState {
+pub(super) fn founded() -> GridState {
     let mut state = GridState::default();
     let header =
         GridHeader { id: GridId::from_bytes([1; 16]), name: "home".to_owned(), epoch: 1, created_ms: 0 };
@@ -82,7 +82,7 @@ fn founded() -> GridState {
     state
 }
 
-fn enrol(node: NodeRecord, now_ms: i64) -> Command {
+pub(super) fn enrol(node: NodeRecord, now_ms: i64) -> Command {
     Command::Enrol { token: token_id(1), secret_hash: SECRET, node, now_ms }
 }
 

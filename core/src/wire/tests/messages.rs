@@ -3,11 +3,12 @@
 use crate::byte_range::ByteRange;
 use crate::entry::{Attributes, EntryKind, Metadata, Timestamp};
 use crate::grid::refusal::CertificateFault;
-use crate::grid::{Content, DiskClass, Fence, Profile, Refusal};
-use crate::ids::{GridId, NodeId, PeerKey, Serial, TokenId};
+use crate::grid::{Content, DiskClass, Fence, Profile, Refusal, Ticket, TicketFault, Verb};
+use crate::ids::{GridId, JobId, LeaseId, LinkId, NodeId, PeerKey, Serial, TokenId};
 use crate::wire::bytes::Octets;
 use crate::wire::control::{ControlReply, ControlRequest};
 use crate::wire::join::{Enrol, Enrolled, Hello, JoinReply, JoinRequest, NucleusAddress};
+use crate::wire::link::{LinkAnswer, LinkCall, LinkCipher, LinkOffer, SignedTicket};
 use crate::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
 use crate::wire::raft::{Lane, RaftFrame, RaftFrameKind, RaftHello, RaftWelcome, SealKey};
 use crate::wire::system::{
@@ -24,6 +25,9 @@ pub(super) enum Message {
     JoinReply(JoinReply),
     ControlRequest(ControlRequest),
     ControlReply(ControlReply),
+    LinkCall(LinkCall),
+    LinkAnswer(LinkAnswer),
+    Ticket(Ticket),
     Pulse(Pulse),
     PulseReply(PulseReply),
     RaftHello(RaftHello),
@@ -40,6 +44,9 @@ pub(super) fn any_message() -> impl Strategy<Value = Message> {
         join_replies().prop_map(Message::JoinReply),
         control_requests().prop_map(Message::ControlRequest),
         control_replies().prop_map(Message::ControlReply),
+        link_calls().prop_map(Message::LinkCall),
+        link_answers().prop_map(Message::LinkAnswer),
+        tickets().prop_map(Message::Ticket),
         pulses().prop_map(Message::Pulse),
         pulse_replies().prop_map(Message::PulseReply),
         raft_hellos().prop_map(Message::RaftHello),
@@ -90,6 +97,8 @@ fn refusals() -> impl Strategy<Value = Refusal> {
         (ids, any::<i64>()).prop_map(|(token, ago_ms)| Refusal::TokenExpired { token, ago_ms }),
         faults.prop_map(|reason| Refusal::Certificate { reason }),
         Just(Refusal::OtherGrid),
+        (texts(), any::<i64>())
+            .prop_map(|(node, ago_ms)| Refusal::Ticket { node, reason: TicketFault::Expired { ago_ms } }),
         any::<(u32, u32)>().prop_map(|(theirs, ours)| Refusal::OtherEpoch { theirs, ours }),
         (any::<(u32, u32, u32)>(), vec(texts(), 0..3)).prop_map(|((voters, needed, heard), silent)| {
             Refusal::NoQuorum { voters, needed, heard, silent }
@@ -100,6 +109,72 @@ fn refusals() -> impl Strategy<Value = Refusal> {
             path,
             allowed
         }),
+    ]
+}
+
+fn ciphers() -> impl Strategy<Value = LinkCipher> {
+    prop_oneof![Just(LinkCipher::AesGcm), Just(LinkCipher::ChaChaPoly)]
+}
+
+fn tickets() -> impl Strategy<Value = Ticket> {
+    let ids = (any::<[u8; 16]>(), any::<[u8; 16]>(), node_ids(), node_ids(), keys());
+    (ids, fences(), vec(texts(), 0..3), bytes(), any::<([u8; 16], i64, i64)>()).prop_map(
+        |((grid, job, source, destination, source_key), fence, source_addresses, root, rest)| Ticket {
+            grid: GridId::from_bytes(grid),
+            fence,
+            job: JobId::from_bytes(job),
+            source,
+            source_key,
+            source_addresses,
+            destination,
+            root,
+            verb: Verb::Read,
+            nonce: rest.0,
+            issued_ms: rest.1,
+            expires_ms: rest.2,
+        },
+    )
+}
+
+fn link_calls() -> impl Strategy<Value = LinkCall> {
+    let leases = || any::<[u8; 16]>().prop_map(LeaseId::from_bytes);
+    let links = || any::<[u8; 16]>().prop_map(LinkId::from_bytes);
+    let signed = (bytes(), bytes(), vec(any::<u8>(), 64)).prop_map(|(ticket, certificate, signature)| {
+        let signature = signature.try_into().expect("64 of them");
+        Box::new(SignedTicket { ticket, certificate, signature })
+    });
+    prop_oneof![
+        node_ids().prop_map(|to| LinkCall::Through { to }),
+        node_ids().prop_map(|asker| LinkCall::For { asker }),
+        (signed, bytes(), ciphers()).prop_map(|(ticket, certificate, cipher)| LinkCall::Present {
+            ticket,
+            certificate,
+            cipher
+        }),
+        (leases(), ciphers()).prop_map(|(lease, cipher)| LinkCall::More { lease, cipher }),
+        (links(), vec(texts(), 0..3)).prop_map(|(link, addresses)| LinkCall::DialMe { link, addresses }),
+        links().prop_map(|link| LinkCall::Carry { link }),
+        leases().prop_map(|lease| LinkCall::Release { lease }),
+    ]
+}
+
+fn link_answers() -> impl Strategy<Value = LinkAnswer> {
+    let offers = (any::<([u8; 16], [u8; 16], [u8; 32])>(), ciphers(), vec(texts(), 0..3)).prop_map(
+        |((lease, link, secret), cipher, addresses)| LinkOffer {
+            lease: LeaseId::from_bytes(lease),
+            link: LinkId::from_bytes(link),
+            secret,
+            cipher,
+            addresses,
+        },
+    );
+    prop_oneof![
+        offers.prop_map(LinkAnswer::Offer),
+        texts().prop_map(|address| LinkAnswer::Dialled { address }),
+        texts().prop_map(|reason| LinkAnswer::NotDialled { reason }),
+        Just(LinkAnswer::Carrying),
+        Just(LinkAnswer::Released),
+        refusals().prop_map(LinkAnswer::Refused),
     ]
 }
 

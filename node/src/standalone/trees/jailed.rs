@@ -61,7 +61,8 @@ impl Trees {
             (Site::Local(system), Some(hashes)) => Site::Local(system.clone().with_cache(Arc::clone(hashes))),
             (site, _) => site.clone(),
         };
-        let trees = Self { source: site, destination_path, destination, shape, home, trash, hashes, universe };
+        let trees =
+            Self { source: site, destination_path, destination, shape, home, trash, hashes, universe };
         trees.check_job(request)?;
         Ok(trees)
     }

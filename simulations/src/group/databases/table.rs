@@ -70,6 +70,8 @@ fn touch(change: &Change) -> Touch {
         Change::SupersededForgotten(serial) => Touch::Take((6, serial.as_bytes().to_vec())),
         Change::AuthorityKey { pin, .. } => Touch::Put((7, pin.to_vec())),
         Change::AuthorityKeyForgotten(pin) => Touch::Take((7, pin.to_vec())),
+        Change::Job(record) => Touch::Put((9, record.id.as_bytes().to_vec())),
+        Change::JobRemoved(id) => Touch::Take((9, id.as_bytes().to_vec())),
         Change::Metered(row) => Touch::Put((8, row.node.as_bytes().to_vec())),
         Change::Contents { .. } | Change::ContentsForgotten(_) => Touch::Contents,
     }

@@ -1,7 +1,10 @@
 //! Foreign and flipped bytes: an error, a miss, or everything anew, but no panic and no wrong answer.
 
 use super::scene::{CHUNKS, Scene, chunk_name, contents, load_all, manifest, mark, root};
+use crate::nucleus_universe::schema;
+use crate::table::Definition;
 use crate::{Damage, NucleusUniverse, StoreError};
+use orbit_core::grid::Change;
 use std::fs;
 use std::path::PathBuf;
 
@@ -36,6 +39,58 @@ fn a_damaged_universe_is_begun_anew() {
     load_all(&universe);
     drop(universe);
     assert!(!NucleusUniverse::open_or_rebuild(&path).expect("opened").was_rebuilt());
+}
+
+/// What an operation on a universe comes to, with one row too many in a table.
+type Used = fn(&NucleusUniverse) -> Result<(), StoreError>;
+
+#[test]
+fn a_row_of_a_wrong_length_is_damage() {
+    let find: Used = |universe| universe.find(&manifest(3).1[0].hash, 10).map(drop);
+    let list: Used = |universe| universe.holders().map(drop);
+    let held: Used = |universe| universe.held(super::node(1)).map(drop);
+    let export: Used = |universe| universe.pin()?.export(&mut Vec::new());
+    let sweep: Used = |universe| universe.tidy().map(drop);
+    let forget: Used = |universe| universe.commit(&[Change::ContentsForgotten(super::node(1))], &mark(2));
+    let wanted: Used = |universe| universe.wanted(0, 10).map(drop);
+    let root = schema::root_key(&root(3));
+    let compare: Used = |universe| universe.held(super::node(1))?.unrecorded(vec![manifest(3).0]).map(drop);
+    let table: &[(_, &[u8], &[u8], Used)] = &[
+        (schema::ROOTS, &root, &[0; 7], compare),
+        (schema::CONTENTS, &[0; 9], &[], export),
+        (schema::WANTED, &[1; 3], &[], wanted),
+        (schema::HOLDERS, &[0; 4], &[1; 15], find),
+        (schema::HOLDERS, &[0; 4], &[1; 17], list),
+        (schema::HOLDER_NUMBERS, &[1; 16], &[0; 5], held),
+        (schema::HOLDER_NUMBERS, &[1; 16], &[0; 3], forget),
+        (schema::GONE, &[0; 2], &[], sweep),
+        (schema::META, b"next_content", &[0; 4], forget),
+        (schema::META, b"dead_records", &[], sweep),
+    ];
+    for (number, &(table, key, value, used)) in table.iter().enumerate() {
+        let scene = Scene::new();
+        put_row(loaded(&scene), table, key, value);
+        let universe = scene.open();
+        assert!(!universe.was_rebuilt());
+        let Err(error) = used(&universe) else { panic!("row {number} passed") };
+        let is_structure = matches!(error, StoreError::Corrupt { damage: Damage::Structure, .. });
+        assert!(is_structure, "row {number}: {error:?}");
+    }
+    for (key, value) in [(&[0; 8][..], &[0; 13][..]), (&[0; 8], &[0; 7]), (&[9], &[0; 12])] {
+        let scene = Scene::new();
+        put_row(loaded(&scene), schema::RUNS, key, value);
+        assert!(scene.open().was_rebuilt(), "which runs there are is asked at once");
+    }
+}
+
+/// Puts a row into a universe that is sound, and closes it.
+fn put_row(universe: NucleusUniverse, table: Definition, key: &[u8], value: &[u8]) {
+    let path = universe.path().to_owned();
+    drop(universe);
+    let database = redb::Database::open(path).expect("opened");
+    let transaction = database.begin_write().expect("begun");
+    transaction.open_table(table).expect("ours").insert(key, value).expect("put");
+    transaction.commit().expect("committed");
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! Any sequence of commands keeps what must always hold.
 
 use super::*;
+use crate::grid::job::{
+    Ending, JobAct, JobCommand, JobEnd, JobFault, JobMode, JobOptions, JobPath, JobReport, JobSchedule,
+    JobStep, JobTrouble, JobWish,
+};
 use crate::grid::{Content, Envelope};
 use crate::ids::RequestId;
+use crate::summary::{Summary, Totals};
 use crate::wire::bytes::Octets;
 use proptest::prelude::*;
 
@@ -67,7 +72,65 @@ fn commands() -> impl Strategy<Value = Command> {
             Command::Tidy { now_ms: day * DAY, retired: vec![anchor(byte)] }
         }),
         4 => of_voters(),
+        8 => of_jobs(),
     ]
+}
+
+/// What is done to jobs: few trees of few stars, so that jobs meet.
+fn of_jobs() -> impl Strategy<Value = Command> {
+    let jobs = || (1..9_u8).prop_map(|byte| JobId::from_bytes([byte; 16]));
+    let end = || {
+        let paths = prop::sample::select(vec!["/a", "/a/b", "/a/c", "/d", "/"]);
+        (few(), paths).prop_map(|(byte, path)| JobEnd {
+            node: id(byte),
+            name: "nas".to_owned(),
+            path: JobPath::new(path),
+        })
+    };
+    let modes = prop_oneof![Just(JobMode::Ask), Just(JobMode::Run), Just(JobMode::Dry)];
+    let submit = (end(), end(), modes).prop_map(|(source, destination, mode)| {
+        let options = JobOptions::default();
+        JobAct::Submit(Box::new(JobWish { source, destination, options, created_on: id(1), mode }))
+    });
+    let planned = JobReport::Planned {
+        totals: Totals { files_new: 1, steps: 1, ..Totals::default() },
+        route: None,
+        steps: JobStep::all_pending(),
+    };
+    let ended = |ending| JobReport::Ended {
+        ending,
+        summary: Summary::default(),
+        steps: Vec::new(),
+        fault_count: 1,
+        faults: vec![JobFault::new(b"x", "it is a socket")],
+    };
+    let reports = prop_oneof![
+        3 => Just(planned),
+        1 => Just(JobReport::Going),
+        1 => Just(JobReport::Waiting(JobTrouble::new("no way"))),
+        1 => Just(ended(Ending::Done)),
+        1 => Just(ended(Ending::Partial)),
+    ];
+    let report = (1..3_u32, reports)
+        .prop_map(|(attempt, report)| JobAct::Report { attempt, report: Box::new(report) });
+    let acts = prop_oneof![
+        6 => submit,
+        6 => report,
+        2 => Just(JobAct::Approve),
+        1 => prop::option::of(0..100_i64).prop_map(|until_ms| JobAct::Pause { until_ms }),
+        1 => Just(JobAct::Resume),
+        1 => Just(JobAct::Cancel),
+        1 => Just(JobAct::Retry),
+        1 => Just(JobAct::Remove),
+        1 => (0..100_i64).prop_map(|next_ms| {
+            let (cron, zone) = ("0 3 * * *".to_owned(), "UTC".to_owned());
+            JobAct::Schedule(Some(JobSchedule { cron, zone, next_ms, skipped: 0 }))
+        }),
+        2 => (0..100_i64, prop::option::of(0..100_i64))
+            .prop_map(|(was_ms, next_ms)| JobAct::Due { was_ms, next_ms }),
+        1 => Just(JobAct::Limit("10M".parse().ok())),
+    ];
+    (jobs(), 0..100_i64, acts).prop_map(|(job, now_ms, act)| Command::Job(JobCommand { job, now_ms, act }))
 }
 
 /// What only voters do and keep.
@@ -169,6 +232,8 @@ fn store(rows: &mut BTreeMap<String, Change>, change: &Change) {
         Change::SupersededForgotten(serial) => rows.remove(&key("superseded", serial)),
         Change::AuthorityKey { pin, .. } => rows.insert(key("authority key", pin), change.clone()),
         Change::AuthorityKeyForgotten(pin) => rows.remove(&key("authority key", pin)),
+        Change::Job(record) => rows.insert(key("job", &record.id), change.clone()),
+        Change::JobRemoved(id) => rows.remove(&key("job", id)),
         // Tables of their own.
         Change::Contents { .. } | Change::ContentsForgotten(_) | Change::Metered(_) => None,
     };
@@ -202,6 +267,7 @@ proptest! {
                 state.absorb(change);
             }
             check_invariants(&state);
+            crate::grid::state::jobs::tests::check_jobs(&state);
             check_certificates(&before, &state);
             let has_nucleus = |state: &GridState| state.nodes().any(|node| node.role == Role::Nucleus);
             let is_kept = !has_nucleus(&before) || has_nucleus(&state) || state.nodes().count() == 0;
