@@ -133,11 +133,28 @@ pub trait SourceFile: Send + Sync {
         false
     }
 
+    /// What a file elsewhere can tell of its parts, so that an old version here spares sending them.
+    fn parts(&self) -> Option<&dyn FileParts> {
+        None
+    }
+
     /// The local descriptor, where there is one, so that the kernel can copy or share extents by itself.
     #[cfg(unix)]
     fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None
     }
+}
+
+/// Parts of an open file elsewhere. Short hashes are [`short_hash`](crate::wire::system::short_hash).
+pub trait FileParts {
+    /// Gives the chunks in order, by short hash and length; then the file's identity.
+    fn sketch(&self, sink: &mut dyn FnMut(u64, u32)) -> io::Result<ContentHash>;
+
+    /// Gives the short hash of each cell of the spans, which are in order. Cells begin anew with each span.
+    fn cells(&self, spans: &[ByteRange], sink: &mut dyn FnMut(u64)) -> io::Result<()>;
+
+    /// Gives the bytes of the spans, which are in order, without gaps and in pieces of any size.
+    fn pick(&self, spans: &[ByteRange], sink: &mut dyn FnMut(&[u8])) -> io::Result<()>;
 }
 
 /// Why an operation on a system failed.

@@ -11,10 +11,12 @@
 //!
 //! Reading order: [`link`], [`session`], [`system`], then [`scan`] with `gather` and [`order`].
 
+pub mod bundle;
 pub mod error;
 pub mod fetch;
 pub mod file;
 mod gather;
+pub mod known;
 pub mod link;
 pub mod order;
 pub mod pack;

@@ -10,9 +10,9 @@
 //! `.orbitignore` everything is left alone, neither copied nor deleted, and [`Rules::faults`] says why.
 
 mod matcher;
+mod syntax;
 
 use crate::standalone::request::FilterRule;
-pub use matcher::PatternError;
 use matcher::{Matcher, MatcherBuilder, Verdict};
 use orbit_core::RelPath;
 use orbit_core::filter::PathFilter;
@@ -22,6 +22,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+pub use syntax::PatternError;
 
 /// Name of the rule file of a directory.
 pub const RULE_FILE: &[u8] = b".orbitignore";
@@ -71,9 +72,6 @@ pub enum RulesError {
         #[source]
         source: PatternError,
     },
-    /// All patterns together are too much.
-    #[error("cannot use these patterns together")]
-    Together(#[source] PatternError),
     /// An ignore file that cannot be read.
     #[error("cannot read the ignore file {}", path.display())]
     File {
@@ -87,19 +85,15 @@ pub enum RulesError {
 
 /// A rule file in the tree that cannot be used. Everything in its directory was left alone.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use {} of {path}", line_name(*line))]
+#[error("cannot use line {line} of {path}")]
 pub struct RuleFault {
     /// The rule file.
     pub path: RelPath,
-    /// Counted from 1; 0 stands for the whole file.
+    /// Counted from 1.
     pub line: usize,
     /// Why.
     #[source]
     pub source: PatternError,
-}
-
-fn line_name(line: usize) -> String {
-    if line == 0 { "the rules".to_owned() } else { format!("line {line}") }
 }
 
 impl Rules {
@@ -138,8 +132,8 @@ impl Rules {
             })?;
         }
         Ok(Self {
-            command_line: command_line.build().map_err(RulesError::Together)?,
-            ignore_files: from_files.build().map_err(RulesError::Together)?,
+            command_line: command_line.build(),
+            ignore_files: from_files.build(),
             learned: RwLock::default(),
             has_learned: AtomicBool::new(false),
             faults: Mutex::default(),
@@ -194,9 +188,8 @@ impl PathFilter for Rules {
 
     fn learn(&self, directory: &RelPath, rules: &[u8]) {
         let mut builder = MatcherBuilder::default();
-        let built = builder.file(rules).and_then(|()| builder.build().map_err(|source| (0, source)));
-        let learned = match built {
-            Ok(matcher) => Learned::Rules(matcher),
+        let learned = match builder.file(rules) {
+            Ok(()) => Learned::Rules(builder.build()),
             Err((line, source)) => {
                 let path = directory.join(RULE_FILE).expect("the rule file has a plain name");
                 let fault = RuleFault { path, line, source };

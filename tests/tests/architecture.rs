@@ -17,11 +17,12 @@ const ARROWS: [(&str, &[&str]); 7] = [
 ];
 
 /// Heavy dependencies, each behind the interface of one crate, or of two that hash for themselves.
-const OWNERS: [(&str, &[&str]); 14] = [
+const OWNERS: [(&str, &[&str]); 15] = [
     ("rusqlite", &["store"]),
     ("redb", &["store"]),
     ("blake3", &["cdc", "store"]),
     ("fastcdc", &["cdc"]),
+    ("gix-glob", &["node"]),
     ("ignore", &["node"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),

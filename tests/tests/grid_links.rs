@@ -15,7 +15,10 @@ fn way_of_a_sync(grid: &Grid, name: &str) -> String {
     nucleus.run(["sync", &from, &to, "-y"]).expect(Exit::Done);
     assert_same_tree(&source.allowed().join(name), &destination.allowed().join(name));
     let jobs = nucleus.json_list(["job", "ls"]);
-    let job = jobs.iter().find(|job| job["destination"].as_str().is_some_and(|path| path.ends_with(name)));
+    let is_it = |job: &&serde_json::Value| {
+        job["destination"]["path"].as_str().is_some_and(|path| path.ends_with(&format!("/{name}")))
+    };
+    let job = jobs.iter().find(is_it);
     let id = job.and_then(|job| job["id"].as_str()).expect("the job is listed").to_owned();
     let shown = nucleus.json(["job", "show", &id]);
     shown["route"].as_str().unwrap_or_else(|| panic!("it says which way: {shown:#}")).to_owned()

@@ -13,9 +13,11 @@ use orbit_store::PlanId;
 use orbit_tests::snapshot::assert_same_tree;
 use orbit_tests::star::{DirectLink, Star};
 use orbit_tests::tree::Tree;
+use orbit_tests::wait::until;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -204,7 +206,8 @@ fn a_link_serves_what_its_ticket_names_and_nothing_else() {
     let tree = Tree::at(&stage.from, 10);
     tree.write("a/file", "content");
     tree.write("a/other", "secret");
-    let refused = stage.by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
+    let refused =
+        stage.by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
     assert!(matches!(refused, RunError::Refused(_)), "{refused:?}");
     let outside = stage.state.clone();
     assert!(matches!(stage.by(stage.source.direct(&outside), &outside), Err(RunError::Refused(_))));
@@ -349,6 +352,7 @@ fn a_source_that_is_lost_is_gone_on_with() {
             Err(lost) => assert!(lost.is_source_lost(), "{lost:?}"),
         }
         losses += 1;
+        if losses > 90 { eprintln!("{losses}: {left:?} {:?}", stage.heard()); }
         assert!(losses < 100, "it never ends");
     };
     assert!(losses > 2, "{losses}");
@@ -373,4 +377,116 @@ fn a_run_that_was_stopped_goes_on() {
     assert_same_tree(&stage.from, &stage.to);
     let again = stage.run(&stage.request(), plan, &source).expect("there is nothing left");
     assert_eq!(again.summary.files_new, report.summary.files_new);
+}
+
+/// Waits until a file's last change is long enough ago to be trusted without a second look.
+fn settle(path: &Path) {
+    let changed = fs::metadata(path).expect("there").ctime();
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    until("the file is settled", || now() as i64 - changed > 3);
+}
+
+#[test]
+fn of_a_large_file_only_what_changed_is_sent() {
+    let stage = Stage::new();
+    let mut tree = Tree::at(&stage.from, 11);
+    let path = tree.file("image", 64 << 20);
+    settle(&path);
+    let whole = stage.sync(&stage.request()).summary.bytes_wire;
+    assert!(whole > 64 << 20, "{whole}");
+    let change = |what: &str, wire_max: u64, edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = fs::read(&path).expect("reads");
+        edit(&mut bytes);
+        fs::write(&path, &bytes).expect("writes");
+        settle(&path);
+        let report = stage.sync(&stage.request());
+        assert_eq!((report.faults, report.summary.files_changed), (0, 1), "{what}: {:?}", stage.heard());
+        assert!(report.summary.bytes_wire < wire_max, "{what}: {} bytes", report.summary.bytes_wire);
+        assert_same_tree(&stage.from, &stage.to);
+    };
+    change("scattered", 1 << 20, &|bytes| {
+        for cell in (0..16_384).step_by(101) {
+            bytes[cell * 4096 + 77..][..100].fill(7);
+        }
+    });
+    change("inserted at the front", 100 << 10, &|bytes| bytes.insert(0, 1));
+    change("inserted in the middle", 200 << 10, &|bytes| {
+        bytes.splice(30 << 20..30 << 20, [5; 1000]);
+    });
+    change("cut off and moved", 100 << 10, &|bytes| {
+        bytes.truncate(40 << 20);
+        bytes.rotate_left(7 << 20);
+    });
+    change("something else", 45 << 20, &|bytes| bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3) ^ 0x5a));
+}
+
+#[test]
+fn a_delta_that_is_cut_short_is_gone_on_with() {
+    let stage = Stage::new();
+    let mut tree = Tree::at(&stage.from, 12);
+    let path = tree.file("image", 48 << 20);
+    stage.sync(&stage.request());
+    let mut bytes = fs::read(&path).expect("reads");
+    for cell in (0..12_288).step_by(3) {
+        bytes[cell * 4096] ^= 1;
+    }
+    fs::write(&path, &bytes).expect("writes");
+    settle(&path);
+    let left = Arc::new(AtomicI64::new(i64::MAX));
+    let way = || -> Arc<dyn StarLink> {
+        Arc::new(Brittle { link: stage.source.direct(&stage.from), left: Arc::clone(&left) })
+    };
+    let source = stage.by(way(), &stage.from).expect("opens");
+    let plan = stage.plan(&stage.request(), &source).expect("plans");
+    left.store(8 << 20, Ordering::Relaxed);
+    let lost = stage.run(&stage.request(), plan, &source).expect_err("it breaks off");
+    assert!(lost.is_source_lost(), "{lost:?}");
+    left.store(i64::MAX, Ordering::Relaxed);
+    let source = stage.by(way(), &stage.from).expect("opens");
+    let report = stage.run(&stage.request(), plan, &source).expect("runs");
+    assert_eq!((report.faults, report.summary.files_changed), (0, 1), "{:?}", stage.heard());
+    assert!(report.summary.bytes_reused > 10 << 20, "what was sent before is not sent again");
+    assert_same_tree(&stage.from, &stage.to);
+}
+
+#[test]
+fn a_delta_against_what_is_no_old_version_is_right_too() {
+    let stage = Stage::new();
+    let mut tree = Tree::at(&stage.from, 13);
+    tree.file("grown", 9 << 20);
+    tree.file("other", 12 << 20);
+    fs::create_dir(&stage.to).expect("made");
+    fs::write(stage.to.join("grown"), &fs::read(stage.from.join("grown")).expect("reads")[..5 << 20]).expect("made");
+    fs::write(stage.to.join("other"), vec![0; 3 << 20]).expect("made");
+    let report = stage.sync(&stage.request());
+    assert_eq!(report.faults, 0, "{:?}", stage.heard());
+    assert_same_tree(&stage.from, &stage.to);
+}
+
+#[test]
+fn what_both_sides_hold_is_not_listed_over_the_wire() {
+    let stage = Stage::new();
+    let tree = Tree::at(&stage.from, 14);
+    for number in 0..6_000 {
+        tree.write(format!("d{}/file-{number}-with-some-name", number / 50), "x");
+    }
+    tree.write("linked/one", "both");
+    tree.hard_link("linked/one", "linked/two");
+    stage.sync(&stage.request());
+    assert_same_tree(&stage.from, &stage.to);
+    let again = stage.sync(&stage.request());
+    assert_eq!(again.totals.steps, 0, "{:?}", stage.heard());
+    assert_eq!(again.totals.files_unchanged, again.totals.files_total);
+    // Names, times and numbers of so many files take a hundred kilobytes if they are sent.
+    assert!(again.summary.bytes_wire < 20_000, "{}", again.summary.bytes_wire);
+    tree.write("d7/file-360-with-some-name", "another");
+    tree.xattr("d9/file-460-with-some-name", "user.only", b"this");
+    tree.write("d11/new", "1");
+    tree.remove("d13/file-660-with-some-name");
+    tree.remove("d15");
+    let request = SyncRequest { mirror: true, ..stage.request() };
+    let report = stage.sync(&request);
+    assert_eq!((report.faults, report.summary.files_new), (0, 1), "{:?}", stage.heard());
+    assert_same_tree(&stage.from, &stage.to);
+    assert!(report.summary.bytes_wire < 100_000, "{}", report.summary.bytes_wire);
 }

@@ -14,8 +14,8 @@ mod contents;
 mod fault;
 
 pub use bulk::{
-    CELL_BYTES, Cargo, FETCH_FILE_BYTES_MAX, FETCH_OBJECTS_MAX, Found, PARCEL_BYTES_MAX, PIECE_BYTES_MAX, Parcel, Piece,
-    SHORT_HASH_LEN, pack_sketched, pack_spans, short_hash, take_sketched, unpack_spans,
+    CELL_BYTES, Cargo, FETCH_FILE_BYTES_MAX, FETCH_OBJECTS_MAX, Found, PARCEL_BYTES_MAX, PIECE_BYTES_MAX,
+    Parcel, Piece, SHORT_HASH_LEN, pack_sketched, pack_spans, short_hash, take_sketched, unpack_spans,
 };
 
 pub use contents::{CONTENTS_PAGE_MAX, ContentsPage, MANIFESTS_MAX};
@@ -26,7 +26,7 @@ use super::bytes;
 use super::bytes::Octets;
 use crate::byte_range::ByteRange;
 use crate::chunk::Chunk;
-use crate::entry::Metadata;
+use crate::entry::{Metadata, Timestamp};
 use crate::grid::{Fence, Refusal};
 use crate::hash::ContentHash;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,23 @@ pub enum Call {
         one_file_system: bool,
         /// Threads wished for; the star bounds them.
         threads: u16,
+    },
+    /// The same, for one who has much of it already: [`Reply::Bundles`], each answered with [`Call::Want`]; then, for each
+    /// bundle that is wanted, its [`Reply::Listings`] and [`Reply::BundleEnd`].
+    ScanKnown {
+        /// Where it starts.
+        #[serde(with = "bytes")]
+        start: Vec<u8>,
+        /// Not into other file systems.
+        one_file_system: bool,
+        /// Threads wished for; the star bounds them.
+        threads: u16,
+    },
+    /// During such a scan: for each bundle of the last reply, 1 if it is wanted and 0 if it is known.
+    Want {
+        /// One byte a bundle.
+        #[serde(with = "bytes")]
+        wanted: Vec<u8>,
     },
     /// During a scan: not into this directory.
     Prune {
@@ -197,6 +214,11 @@ pub enum Call {
     },
 }
 
+/// A part of a walk: directory and name where it begins, hash, latest change time, and whether more of its last directory
+/// follows in the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundled(pub Octets, pub Octets, pub Octets, pub Timestamp, pub bool);
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -217,6 +239,10 @@ pub enum Reply {
         /// What is wrong.
         error: WireSystemError,
     },
+    /// Parts of a walk, told by their hashes.
+    Bundles(Vec<Bundled>),
+    /// No more listings of the bundle follow.
+    BundleEnd,
     /// End of a scan, or of a call that was stopped.
     Done,
     /// Metadata.
@@ -251,6 +277,8 @@ impl Reply {
                 | Self::Chunks(_)
                 | Self::Manifest(_)
                 | Self::Piece(_)
+                | Self::Bundles(_)
+                | Self::BundleEnd
                 | Self::Parcel(_)
         )
     }

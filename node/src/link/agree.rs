@@ -64,7 +64,7 @@ pub(super) async fn agree(
     call: LinkCall,
     hint: Option<LinkRoute>,
 ) -> Result<Agreed, LinkError> {
-    let mut talk = reach(node, place).await?;
+    let mut talk = reach(node, place, hint).await?;
     let offer = match talk.ask(&call, PATIENCE).await? {
         LinkAnswer::Offer(offer) => offer,
         LinkAnswer::Refused(refusal) => return Err(LinkError::Refused(refusal)),
@@ -148,7 +148,7 @@ async fn be_dialled(
 /// Tells the source that a lease is not needed any more.
 pub(super) async fn release(node: &Node, place: &Place, lease: LeaseId) {
     let told = async {
-        let mut talk = reach(node, place).await?;
+        let mut talk = reach(node, place, None).await?;
         Ok::<_, LinkError>(talk.ask(&LinkCall::Release { lease }, PATIENCE).await?)
     };
     match told.await {
@@ -157,31 +157,43 @@ pub(super) async fn release(node: &Node, place: &Place, lease: LeaseId) {
     }
 }
 
-/// Opens a stream to the source, or through the Nucleus if it is not reached.
-async fn reach(node: &Node, place: &Place) -> Result<Talk, LinkError> {
-    let not_reached = match meet(node, place).await {
-        Ok(met_at) => {
-            let stream = node
-                .mesh
-                .open(place.peer, Protocol::Link)
-                .await
-                .map_err(|error| LinkError::Ask(Box::new(error)))?;
-            return Ok(Talk { stream, met_at: Some(met_at), is_through: false });
-        }
-        Err(error) => Box::new(error),
-    };
-    let Ok(Way::Peer(nucleus)) = node.way_to_nucleus(Instant::now() + MESH_PATIENCE).await else {
-        return Err(LinkError::Unreachable(not_reached));
-    };
-    if nucleus == place.peer {
-        return Err(LinkError::Unreachable(not_reached));
+/// Opens a stream to the source, or through the Nucleus if it is not reached, or was not the last time.
+async fn reach(node: &Node, place: &Place, hint: Option<LinkRoute>) -> Result<Talk, LinkError> {
+    if hint == Some(LinkRoute::Relayed)
+        && let Some(stream) = through_nucleus(node, place).await
+    {
+        return Ok(Talk { stream, met_at: None, is_through: true });
     }
-    let Ok(mut stream) = node.mesh.open(nucleus, Protocol::Link).await else {
-        return Err(LinkError::Unreachable(not_reached));
+    let not_reached = match straight(node, place).await {
+        Ok((stream, met_at)) => return Ok(Talk { stream, met_at: Some(met_at), is_through: false }),
+        Err(error) => error,
     };
+    match through_nucleus(node, place).await {
+        Some(stream) => Ok(Talk { stream, met_at: None, is_through: true }),
+        None => Err(not_reached),
+    }
+}
+
+/// A stream to the source, and where the mesh meets it.
+async fn straight(node: &Node, place: &Place) -> Result<(MeshStream, Multiaddr), LinkError> {
+    let met_at = meet(node, place).await.map_err(|error| LinkError::Unreachable(Box::new(error)))?;
+    // A connection that was cut a moment ago is not known to be.
+    let opened = timeout(MESH_PATIENCE, node.mesh.open(place.peer, Protocol::Link)).await;
+    let stream = opened.map_err(|_| TalkError::Silent)?.map_err(|error| LinkError::Ask(Box::new(error)))?;
+    Ok((stream, met_at))
+}
+
+/// A stream that the Nucleus leads on to the source, if that is another node and reached.
+async fn through_nucleus(node: &Node, place: &Place) -> Option<MeshStream> {
+    let way = node.way_to_nucleus(Instant::now() + MESH_PATIENCE).await;
+    let Ok(Way::Peer(nucleus)) = way else { return None };
+    if nucleus == place.peer {
+        return None;
+    }
+    let mut stream = node.mesh.open(nucleus, Protocol::Link).await.ok()?;
     let through = LinkCall::Through { to: place.node };
-    timeout(PATIENCE, write_frame(&mut stream, &through)).await.map_err(|_| TalkError::Silent)??;
-    Ok(Talk { stream, met_at: None, is_through: true })
+    timeout(PATIENCE, write_frame(&mut stream, &through)).await.ok()?.ok()?;
+    Some(stream)
 }
 
 /// Connects with the source in the mesh, unless that is so already. Where it is met.

@@ -215,10 +215,10 @@ fn begin(node: &Arc<Node>, lease: LeaseId, root: Vec<u8>, place: OwnedSemaphoreP
         return;
     }
     tracing::debug!(%lease, end = ?stream.end(), cipher = %stream.cipher(), "a direct link is open");
-    let serving = Arc::clone(node);
+    let star = node.star.clone();
     node.tasks.spawn_blocking(move || {
         let (reader, writer) = stream.split();
-        serving.star.serve_link(Box::new(reader), Box::new(writer), &root);
+        star.serve_link(Box::new(reader), Box::new(writer), &root);
         drop(place);
     });
 }

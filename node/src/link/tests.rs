@@ -1,7 +1,7 @@
 //! Two stars on loopback and a Nucleus that only signs.
 
 use super::error::LinkError;
-use super::{DirectLink, Links, Tickets, connect, serve, ticket};
+use super::{DirectLink, Links, Tickets, serve, ticket};
 use crate::daemon::config::Config;
 use crate::daemon::data_dir::{DataDir, Membership};
 use crate::daemon::{Node, RunOptions};
@@ -186,7 +186,7 @@ async fn connected(
         Ok(make())
     });
     let (node, source) = (Arc::clone(&destination.node), source.member.node);
-    let link = spawn_blocking(move || connect::connect(&node, source, tickets)).await.expect("no panic");
+    let link = spawn_blocking(move || super::connect(&node, source, tickets)).await.expect("no panic");
     (link, count)
 }
 

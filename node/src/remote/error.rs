@@ -113,6 +113,8 @@ impl RemoteError {
             Reply::Chunks(_) => "Chunks",
             Reply::Xattrs(_) => "Xattrs",
             Reply::Range(_) => "Range",
+            Reply::Bundles(_) => "Bundles",
+            Reply::BundleEnd => "BundleEnd",
             Reply::Piece(_) => "Piece",
             Reply::Parcel(_) => "Parcel",
             Reply::Contents(_) => "Contents",

@@ -4,8 +4,10 @@ use super::error::{ProtocolFault, RemoteError};
 use super::session::{Session, to_error};
 use super::system::{Sessions, to_xattrs};
 use orbit_cdc::hash_bytes;
-use orbit_core::system::{SourceFile, SystemError, Xattr};
-use orbit_core::wire::system::{Call, PIECE_BYTES_MAX, Reply};
+use orbit_core::system::{FileParts, SourceFile, SystemError, Xattr};
+use orbit_core::wire::system::{
+    Call, PIECE_BYTES_MAX, Reply, SHORT_HASH_LEN, pack_spans, take_sketched,
+};
 use orbit_core::{ByteRange, ContentHash, Metadata};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -262,6 +264,10 @@ impl SourceFile for RemoteFile {
         (told.0 == range.offset() && told.1 as u64 == range.len()).then_some(told.2)
     }
 
+    fn parts(&self) -> Option<&dyn FileParts> {
+        Some(self)
+    }
+
     fn next_data(&self, offset: u64) -> io::Result<Option<ByteRange>> {
         match self.ask(&Call::NextData { offset })? {
             Reply::Range(Some(range)) if range.offset() < offset || range.is_empty() => too_much(),
@@ -276,6 +282,41 @@ impl SourceFile for RemoteFile {
             reply => unexpected(&reply),
         }
     }
+}
+
+impl FileParts for RemoteFile {
+    fn sketch(&self, sink: &mut dyn FnMut(u64, u32)) -> io::Result<ContentHash> {
+        let mut is_readable = true;
+        let last = self.gather(&Call::Sketch, &mut |piece| {
+            let mut rest = piece;
+            while let Some((short, len)) = take_sketched(&mut rest) {
+                sink(short, len);
+            }
+            is_readable &= rest.is_empty();
+        });
+        match last.map_err(of_asking)? {
+            Reply::Hash(identity) if is_readable => Ok(identity),
+            reply => unexpected(&reply),
+        }
+    }
+
+    fn cells(&self, spans: &[ByteRange], sink: &mut dyn FnMut(u64)) -> io::Result<()> {
+        let last = self.gather(&Call::Cells { spans: pack_spans(spans) }, &mut |piece| {
+            for short in piece.as_chunks::<SHORT_HASH_LEN>().0 {
+                sink(u64::from_le_bytes(*short));
+            }
+        });
+        done(&last.map_err(of_asking)?)
+    }
+
+    fn pick(&self, spans: &[ByteRange], sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let last = self.gather(&Call::Pick { spans: pack_spans(spans) }, sink);
+        done(&last.map_err(of_asking)?)
+    }
+}
+
+fn done(reply: &Reply) -> io::Result<()> {
+    if *reply == Reply::Done { Ok(()) } else { unexpected(reply) }
 }
 
 impl Drop for RemoteFile {

@@ -52,6 +52,16 @@ impl Gather {
         Ok(())
     }
 
+    /// The listings of a pack, which are not taken yet.
+    pub fn unpack(&mut self, pack: &[u8]) -> Result<Vec<Piece>, ProtocolFault> {
+        Ok(self.unpacker.unpack(pack)?)
+    }
+
+    /// Takes listings.
+    pub fn pieces(&mut self, pieces: Vec<Piece>) {
+        self.parts.extend(pieces.into_iter().map(Part::Piece));
+    }
+
     /// Takes a directory that could not be read.
     pub fn fault(&mut self, fault: ScanFault) {
         self.parts.push_back(Part::Fault(fault));

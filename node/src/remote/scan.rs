@@ -8,13 +8,15 @@
 
 use super::error::{ProtocolFault, RemoteError};
 use super::gather::{Gather, Outcome};
+use super::known::Known;
 use super::order::Order;
 use super::session::{Session, to_error};
 use super::system::{RemoteSystem, Sessions};
 use orbit_core::filter::{PathFilter, is_reserved};
 use orbit_core::system::{OrbitSystem, Scan, ScanFault, ScanOptions, SystemError};
 use orbit_core::wire::codec::encode_frame;
-use orbit_core::wire::system::{Call, Reply, WireSystemError};
+use orbit_core::wire::listing::{PACK_ENTRIES_MAX, Piece};
+use orbit_core::wire::system::{Bundled, Call, Reply, WireSystemError};
 use orbit_core::{EntryKind, Listing, RelPath};
 use std::io;
 use std::sync::Arc;
@@ -30,6 +32,8 @@ pub struct RemoteScan {
     filter: Arc<dyn PathFilter>,
     order: Order,
     gather: Gather,
+    /// What this machine holds of the same.
+    known: Option<Known>,
     /// Frames that tell the star what not to descend into, until the next time it is listened to.
     prunes: Vec<u8>,
     broken: Option<Broken>,
@@ -46,13 +50,21 @@ struct Broken {
 
 impl RemoteScan {
     /// Starts to walk. Fails if the start is not a directory that can be opened.
-    pub(super) fn start(sessions: Arc<Sessions>, options: &ScanOptions) -> Result<Self, SystemError> {
-        let start = &options.start;
-        let call = Call::Scan {
-            start: start.as_bytes().to_vec(),
-            one_file_system: options.one_file_system,
-            threads: options.threads.try_into().unwrap_or(u16::MAX),
+    ///
+    /// What is `known` here as well is not sent, if the star holds the same.
+    pub(super) fn start(
+        sessions: Arc<Sessions>,
+        options: &ScanOptions,
+        known: Option<Known>,
+    ) -> Result<Self, SystemError> {
+        let (path, one_file_system) = (&options.start, options.one_file_system);
+        let threads = options.threads.try_into().unwrap_or(u16::MAX);
+        let start = path.as_bytes().to_vec();
+        let call = match known {
+            Some(_) => Call::ScanKnown { start, one_file_system, threads },
+            None => Call::Scan { start, one_file_system, threads },
         };
+        let start = path;
         let gather = Gather::new().map_err(SystemError::io("scan", start))?;
         let (session, reply) = sessions.exchange(&call).map_err(|error| error.on(start))?;
         if let Reply::Failed(error) = reply {
@@ -66,6 +78,7 @@ impl RemoteScan {
             filter: Arc::clone(&options.filter),
             order: Order::new(start.clone()),
             gather,
+            known,
             prunes: Vec::new(),
             broken: None,
         };
@@ -104,8 +117,34 @@ impl RemoteScan {
                 }
                 Ok(())
             }
+            Reply::Bundles(bundles) => self.take_bundles(bundles),
             reply => Err(RemoteError::unexpected(&reply)),
         }
+    }
+
+    /// Answers which of the bundles are wanted, and takes them all.
+    fn take_bundles(&mut self, bundles: Vec<Bundled>) -> Result<(), RemoteError> {
+        let (Some(known), Some(session)) = (&mut self.known, &mut self.session) else {
+            return Err(RemoteError::unexpected(&Reply::Bundles(bundles)));
+        };
+        let mut found = Vec::with_capacity(bundles.len());
+        for Bundled(directory, name, hash, latest, is_open) in bundles {
+            let directory = RelPath::new(directory.0).map_err(|_| ProtocolFault::Path)?;
+            found.push((known.find(&(directory, name.0), &hash.0, latest), is_open));
+        }
+        let wanted = found.iter().map(|(own, _)| u8::from(own.is_none())).collect();
+        session.send(&Call::Want { wanted })?;
+        for (own, is_open) in found {
+            let mut pieces = match own {
+                Some(bundle) => bundle.pieces,
+                None => receive_bundle(session, &mut self.gather)?,
+            };
+            if let Some(last) = pieces.last_mut() {
+                last.continues = is_open;
+            }
+            self.gather.pieces(pieces);
+        }
+        Ok(())
     }
 
     /// Applies the filter to a directory, as a local scan does.
@@ -201,6 +240,17 @@ impl Scan for RemoteScan {
     fn prune(&mut self, directory: &RelPath) {
         if self.order.prune(directory) {
             self.tell(directory);
+        }
+    }
+}
+
+fn receive_bundle(session: &mut Session, gather: &mut Gather) -> Result<Vec<Piece>, RemoteError> {
+    let mut pieces = Vec::new();
+    loop {
+        match session.receive()? {
+            Reply::Listings(pack) if pieces.len() < PACK_ENTRIES_MAX => pieces.extend(gather.unpack(&pack)?),
+            Reply::BundleEnd => return Ok(pieces),
+            reply => return Err(RemoteError::unexpected(&reply)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::error::{ProtocolFault, RemoteError};
 use super::fetch::Fetch;
 use super::file::RemoteFile;
+use super::known::Known;
 use super::link::StarLink;
 use super::scan::{RemoteScan, read_listing};
 use super::session::{Session, to_error};
@@ -63,6 +64,15 @@ impl RemoteSystem {
     /// Bytes that crossed the network for it so far, both ways.
     pub fn bytes_wire(&self) -> u64 {
         self.0.wire.load(Ordering::Relaxed)
+    }
+
+    /// Walks a tree of which this machine holds a copy: what `own` lists, in the same way, is sent only where it differs.
+    pub fn scan_known(
+        &self,
+        options: &ScanOptions,
+        own: Box<dyn Scan>,
+    ) -> Result<Box<dyn Scan>, SystemError> {
+        Ok(Box::new(RemoteScan::start(Arc::clone(&self.0), options, Some(Known::new(own)))?))
     }
 
     /// Asks for many objects at once, to be taken in this order.
@@ -136,7 +146,7 @@ impl Sessions {
 
 impl OrbitSystem for RemoteSystem {
     fn scan(&self, options: &ScanOptions) -> Result<Box<dyn Scan>, SystemError> {
-        Ok(Box::new(RemoteScan::start(Arc::clone(&self.0), options)?))
+        Ok(Box::new(RemoteScan::start(Arc::clone(&self.0), options, None)?))
     }
 
     fn metadata(&self, path: &RelPath) -> Result<Metadata, SystemError> {

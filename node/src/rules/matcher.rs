@@ -1,14 +1,31 @@
 //! [`Matcher`]: one list of gitignore patterns.
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use super::syntax::{self, PatternError};
+use gix_glob::Pattern;
+use gix_glob::pattern::{Case, Mode};
+use gix_glob::wildmatch;
+use std::collections::HashMap;
 
 /// Patterns relative to some directory; a later one wins.
-#[derive(Debug)]
-pub struct Matcher(Gitignore);
+///
+/// Long lists are mostly names and `*.ext`: those that may say something of a path are found by its name. All others are tried.
+#[derive(Debug, Default)]
+pub struct Matcher {
+    patterns: Vec<Pattern>,
+    /// Patterns that are plain names.
+    names: HashMap<Box<[u8]>, Last>,
+    /// Patterns that are `*` and an extension, by that with its dot.
+    extensions: HashMap<Box<[u8]>, Last>,
+    /// All others, weakest first.
+    others: Vec<usize>,
+}
+
+/// Of equal patterns, the last that counts for anything, and the last that counts for directories.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    any: Option<usize>,
+    directory: Option<usize>,
+}
 
 /// What a list of patterns says of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,53 +36,68 @@ pub enum Verdict {
     Included,
 }
 
-/// Why a pattern cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PatternError {
-    /// It is empty or stands for nothing.
-    #[error("the pattern is empty")]
-    Empty,
-    /// `!` where the option already says whether it excludes or includes.
-    #[error("a pattern here cannot start with `!`: use --include, or `\\!` for a name that starts so")]
-    Negated,
-    /// Patterns are text; a name that is not is matched by `?` and `*`.
-    #[error("the pattern is not UTF-8")]
-    NotUtf8,
-    /// Not a pattern.
-    #[error("the pattern has an error")]
-    Syntax(#[source] ignore::Error),
-}
-
 impl Matcher {
     /// Whether it says nothing of any path.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.patterns.is_empty()
     }
 
     /// What the last pattern that matches says. `path` is relative to the directory of the patterns.
     pub fn judge(&self, path: &[u8], is_directory: bool) -> Option<Verdict> {
-        if self.0.is_empty() {
+        if self.patterns.is_empty() {
             return None;
         }
-        match self.0.matched(Path::new(OsStr::from_bytes(path)), is_directory) {
-            Match::None => None,
-            Match::Ignore(_) => Some(Verdict::Excluded),
-            Match::Whitelist(_) => Some(Verdict::Included),
-        }
+        let name_at = path.iter().rposition(|&byte| byte == b'/').map(|slash| slash + 1);
+        let name = &path[name_at.unwrap_or(0)..];
+        let dot = name.iter().rposition(|&byte| byte == b'.');
+        let extension = dot.and_then(|dot| self.extensions.get(&name[dot..]));
+        let known = [self.names.get(name), extension].into_iter().flatten();
+        let known = known.filter_map(|last| if is_directory { last.directory } else { last.any }).max();
+        let matches = |&&other: &&usize| {
+            let (is_directory, mode) = (Some(is_directory), wildmatch::Mode::NO_MATCH_SLASH_LITERAL);
+            let pattern = &self.patterns[other];
+            pattern.matches_repo_relative_path(path.into(), name_at, is_directory, Case::Sensitive, mode)
+        };
+        let mut stronger =
+            self.others.iter().rev().take_while(|&&other| known.is_none_or(|known| other > known));
+        let decisive = stronger.find(matches).copied().or(known)?;
+        let is_kept = self.patterns[decisive].is_negative();
+        Some(if is_kept { Verdict::Included } else { Verdict::Excluded })
     }
+
+    fn add(&mut self, pattern: Pattern) {
+        let index = self.patterns.len();
+        let text: &[u8] = pattern.text.as_ref();
+        let is_of_names = pattern.mode.contains(Mode::NO_SUB_DIR) && !pattern.mode.contains(Mode::ABSOLUTE);
+        let last = match text {
+            _ if is_of_names && pattern.first_wildcard_pos.is_none() => self.names.entry(text.into()),
+            [b'*', extension @ ..] if is_of_names && is_extension(extension) => {
+                self.extensions.entry(extension.into())
+            }
+            _ => {
+                self.others.push(index);
+                self.patterns.push(pattern);
+                return;
+            }
+        };
+        let last = last.or_default();
+        last.directory = Some(index);
+        if !pattern.mode.contains(Mode::MUST_BE_DIR) {
+            last.any = Some(index);
+        }
+        self.patterns.push(pattern);
+    }
+}
+
+/// A dot and no other, and nothing that is not itself.
+fn is_extension(text: &[u8]) -> bool {
+    let [b'.', rest @ ..] = text else { return false };
+    !rest.iter().any(|byte| b".*?[\\".contains(byte))
 }
 
 /// Collects patterns, weakest first.
-pub struct MatcherBuilder(GitignoreBuilder);
-
-impl Default for MatcherBuilder {
-    fn default() -> Self {
-        let mut builder = GitignoreBuilder::new("");
-        // `[abc` is more likely a slip than a name.
-        builder.allow_unclosed_class(false);
-        Self(builder)
-    }
-}
+#[derive(Debug, Default)]
+pub struct MatcherBuilder(Matcher);
 
 impl MatcherBuilder {
     /// Adds a pattern whose matches are left out. A leading `#` is part of it.
@@ -97,16 +129,15 @@ impl MatcherBuilder {
         Ok(())
     }
 
-    /// Compiles the patterns.
-    pub fn build(&self) -> Result<Matcher, PatternError> {
-        self.0.build().map(Matcher).map_err(PatternError::Syntax)
+    /// The patterns that were added.
+    pub fn build(self) -> Matcher {
+        self.0
     }
 
     fn line(&mut self, line: &str) -> Result<(), PatternError> {
-        let pattern = line.strip_prefix('!').unwrap_or(line).trim_end();
-        if pattern.trim_matches('/').is_empty() {
-            return Err(PatternError::Empty);
-        }
-        self.0.add_line(None, line).map(|_| ()).map_err(PatternError::Syntax)
+        let line = syntax::without_trailing_spaces(line);
+        syntax::check(line.strip_prefix('!').unwrap_or(line))?;
+        self.0.add(Pattern::from_bytes(line.as_bytes()).ok_or(PatternError::Empty)?);
+        Ok(())
     }
 }

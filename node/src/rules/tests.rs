@@ -169,3 +169,102 @@ proptest! {
         }
     }
 }
+
+/// What an independent implementation of gitignore says.
+fn reference(patterns: &[String], path: &str, is_directory: bool) -> Option<bool> {
+    let mut builder = ignore::gitignore::GitignoreBuilder::new("");
+    builder.allow_unclosed_class(false);
+    for pattern in patterns {
+        builder.add_line(None, pattern).ok()?;
+    }
+    Some(builder.build().ok()?.matched(path, is_directory).is_ignore())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// Left out of the patterns is where the two differ and git's documentation decides:
+    /// - braces: text in git, alternatives in the reference, an error here;
+    /// - backslashes in classes: an escape in git and here, a character in the reference;
+    /// - `[!a]`: never a slash in git and here, which the reference lets it match;
+    /// - `[[:alpha:]]`: a class in git and here, characters in the reference;
+    /// - `**` beside anything but a slash: a `*` in git and here, which the reference lets match a slash.
+    #[test]
+    fn verdicts_are_those_of_another_implementation(
+        patterns in proptest::collection::vec(
+            "!?/?((a|b|\\.c|\\*|\\?|\\[ab\\]|\\[a-c\\]|\\\\a|\\\\\\*|\\*\\.c){1,3}|\\*\\*)(/((a|b|\\*|\\?|\\*b){1,2}|\\*\\*)){0,3}/?", 1..5,
+        ),
+        path in "(a|b|c|\\.c|\\*){1,3}(/(a|b|c|\\.c){1,2}){0,3}",
+        is_directory: bool,
+    ) {
+        let is_double = |pattern: &String| {
+            pattern.split('/').any(|part| part.contains("**") && part.trim_start_matches('!') != "**")
+        };
+        prop_assume!(!patterns.iter().any(is_double));
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("rules");
+        std::fs::write(&file, patterns.join("\n")).expect("written");
+        let ours = Rules::new(&[], &[file]);
+        let reference = reference(&patterns, &path, is_directory);
+        prop_assert_eq!(ours.is_ok(), reference.is_some());
+        if let (Ok(ours), Some(excluded)) = (ours, reference) {
+            let path = RelPath::new(path).expect("a valid path");
+            prop_assert_eq!(ours.excludes(&path, is_directory), excluded);
+        }
+    }
+}
+
+#[test]
+fn where_others_differ_git_decides() {
+    let table: &[(&str, &[&str], &[&str])] = &[
+        ("[a\\]]x", &["ax", "]x"], &["\\x", "a]x"]),
+        ("[]a]x", &["]x", "ax"], &["x"]),
+        ("[[:digit:]]", &["7"], &["d", ":]"]),
+        ("a**b", &["ab", "acb"], &["a/b"]),
+        ("a/**/b", &["a/b", "a/c/b", "a/c/d/b"], &["ab", "x/a/b"]),
+        ("a\\ ", &["a "], &["a"]),
+        ("a  ", &["a"], &["a "]),
+        ("[!a]", &["b"], &["a"]),
+        ("/d[!a]b", &["dxb"], &["d/b", "dab"]),
+        ("*.tar.gz", &["x.tar.gz", "d/y.tar.gz"], &["x.gz"]),
+        ("\\{a,b}", &["{a,b}"], &["a", "b"]),
+    ];
+    for (pattern, matching, others) in table {
+        let rules = rules(&[exclude(pattern)]);
+        assert_eq!(excluded(&rules, matching), *matching, "{pattern}");
+        assert!(excluded(&rules, others).is_empty(), "{pattern}: {:?}", excluded(&rules, others));
+    }
+}
+
+#[test]
+fn an_error_of_a_pattern_says_what_is_wrong() {
+    let many = "*a".repeat(61);
+    let deep = "**/a/".repeat(9);
+    let table = [
+        ("", "the pattern is empty"),
+        ("[abc", "a `[` has no `]`: write `\\[` for the character itself"),
+        ("[[:alpha", "a `[` has no `]`: write `\\[` for the character itself"),
+        ("x[z-a]", "the range 'z'-'a' is empty: its ends are the wrong way round"),
+        ("[[:letter:]]", "there is no class of characters with this name: `[[:alpha:]]` is one"),
+        ("[[:alpha]", "there is no class of characters with this name: `[[:alpha:]]` is one"),
+        ("*.{a,b}", "braces are not expanded: write one pattern for each, or `\\{` for the character itself"),
+        (
+            "a\\",
+            "the pattern ends with a `\\` that has nothing behind it: write `\\\\` for the character itself",
+        ),
+        (&many, "the pattern has too many `*`: at most 60, and 8 times `**`"),
+        (&deep, "the pattern has too many `*`: at most 60, and 8 times `**`"),
+    ];
+    for (pattern, wanted) in table {
+        let error = Rules::new(&[exclude(pattern)], &[]).expect_err(pattern);
+        assert_eq!(error.source().expect("a cause").to_string(), wanted);
+    }
+}
+
+#[test]
+fn of_many_patterns_the_last_decides_however_it_is_found() {
+    let rules =
+        rules(&[exclude("*.o"), include("keep.o"), exclude("k*p.o"), include("keep.o/"), include("*.x.o")]);
+    assert_eq!(excluded(&rules, &["a.o", "keep.o", "d/keep.o", "a.x.o"]), ["a.o", "keep.o", "d/keep.o"]);
+    assert!(!rules.excludes(&path("d/keep.o"), true));
+}

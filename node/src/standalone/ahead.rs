@@ -2,11 +2,13 @@
 
 use super::place::Site;
 use super::run::Run;
+use super::stage::is_done;
+use super::sync::Strictness;
 use crate::local::writer::AlignedBuffer;
 use crate::remote::{Fetch, Fetched};
 use orbit_core::RelPath;
 use orbit_core::plan::{Change, Group, Item, Step};
-use orbit_core::system::SystemError;
+use orbit_core::system::{OrbitSystem, SystemError};
 use orbit_core::wire::system::FETCH_FILE_BYTES_MAX;
 use std::collections::VecDeque;
 
@@ -46,7 +48,12 @@ impl Hands {
                     Change::Finish { .. } => group.directory.clone(),
                     _ => group.directory.join(&item.name).expect("the planner joined it before"),
                 };
-                paths.push_back(path);
+                // What an earlier attempt did is not sent again.
+                let is_made = run.strictness != Strictness::Fresh
+                    && is_done(&item.change, || run.destination.metadata(&path).ok());
+                if !is_made {
+                    paths.push_back(path);
+                }
             }
         }
         let mut fetch = system.fetch(paths, run.request.xattrs);

@@ -4,6 +4,7 @@
 //! write. Holes stay holes. A large file is read and hashed on one thread and written on another, past the page cache,
 //! with checkpoints so that an interrupted run goes on in the middle.
 
+mod delta;
 mod resume;
 
 pub(super) use resume::Resumed;
@@ -66,8 +67,20 @@ pub(super) fn copy_file(
         layout: if is_sparse { Layout::Sparse } else { Layout::Dense },
         write: if is_large && !is_sparse { WriteMode::Direct } else { WriteMode::Cached },
     };
+    let old = existing.filter(|existing| {
+        is_large && !is_sparse && source.parts().is_some() && delta::is_promising(fresh, existing)
+    });
     if is_large && let Some(resumed) = resume::find(run, path, fresh)? {
-        return resumed.go_on(run, source, fresh, path);
+        return match old {
+            Some(existing) => delta::go_on(resumed, run, source, (fresh, existing), path),
+            None => resumed.go_on(run, source, fresh, path),
+        };
+    }
+    if let Some(existing) = old {
+        // Chunks seldom begin where writing past the page cache could.
+        let outline = Outline { write: WriteMode::Cached, ..outline };
+        let resumed = Resumed::fresh(run.writer.stage_file(place, outline)?);
+        return delta::go_on(resumed, run, source, (fresh, existing), path);
     }
     if is_large
         // Comparing reads holes as zeros, and would fill them.
@@ -260,7 +273,8 @@ pub(super) fn is_steady(
     pieces: &[Piece],
     buffer: &mut AlignedBuffer,
 ) -> io::Result<bool> {
-    if source.is_settled() || now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS {
+    // Another machine's clock may go before or after: a difference that large is as good as an old file.
+    if source.is_settled() || (now().as_nanos() - fresh.ctime.as_nanos()).abs() > SETTLED_NS {
         return Ok(true);
     }
     for piece in pieces {

@@ -110,7 +110,10 @@ fn plan_directories(
     // The rules of `.orbitignore` files are the source's: the destination's copies are data.
     let destination_options =
         ScanOptions { filter: Arc::new(orbit_core::filter::KeepAll), ..scan_options.clone() };
-    let from = trees.source.system().scan(&scan_options);
+    let from = match (&trees.source, destination) {
+        (Site::Star { system, .. }, Some(own)) => system.scan_known(&scan_options, own.scan(&destination_options)?),
+        (site, _) => site.system().scan(&scan_options),
+    };
     let mut from = from.map_err(|error| trees.source.fatal(error))?;
     let mut to = destination.map(|system| system.scan(&destination_options)).transpose()?;
     let to: Option<&mut (dyn orbit_core::system::Scan + 'static)> = to.as_deref_mut();

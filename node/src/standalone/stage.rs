@@ -1,10 +1,10 @@
 //! What a worker does with a step: stage its objects, or apply it in place.
 
+use super::ahead::Hands;
 use super::copy::{self, Piece};
 use super::observer::RunEvent;
 use super::run::{ItemFault, Run};
 use super::sync::Strictness;
-use super::ahead::Hands;
 use crate::remote::Fetched;
 use orbit_core::compare::same_mtime;
 use orbit_core::job::Weight;
@@ -452,20 +452,25 @@ fn in_order(step: &Step) -> Box<dyn Iterator<Item = &Group> + '_> {
 }
 
 /// Whether the destination has already what a change makes: a plan that is run again finds its own work. What the plan
-/// found there is not it, however alike it looks: contents may differ, and attributes that are not compared here.
+/// found there is not it, however alike it looks: contents may differ, and attributes that are not compared here. What is put
+/// in place is another inode; the times of the old one also change when another of its names is replaced.
 pub(super) fn is_done(change: &Change, now: impl FnOnce() -> Option<Metadata>) -> bool {
-    let made = |source: &Metadata, existing: Option<&Metadata>, now: Metadata| {
+    let made = |source: &Metadata, now: Metadata| {
         let (is, wanted) = (&now.attributes, &source.attributes);
         now.kind == source.kind
             && now.size == source.size
             && (is.mtime, is.mode) == (wanted.mtime, wanted.mode)
-            && existing.is_none_or(|existing| existing.identity() != now.identity())
+    };
+    let is_other = |existing: Option<&Metadata>, now: &Metadata| {
+        existing.is_none_or(|existing| (existing.dev, existing.ino) != (now.dev, now.ino))
     };
     match change {
         Change::Put { source, existing } | Change::Link { source, existing, .. } => {
-            now().is_some_and(|now| made(source, existing.as_ref(), now))
+            now().is_some_and(|now| is_other(existing.as_ref(), &now) && made(source, now))
         }
-        Change::Attributes { source, existing } => now().is_some_and(|now| made(source, Some(existing), now)),
+        Change::Attributes { source, existing } => {
+            now().is_some_and(|now| existing.identity() != now.identity() && made(source, now))
+        }
         Change::Delete { .. } => now().is_none(),
         Change::Finish { .. } => false,
     }

@@ -16,7 +16,7 @@ use orbit_core::wire::system::{Call, Reply, WireSystemError};
 use orbit_core::{ByteRange, Chunk, RelPath};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes of a file in one reply.
@@ -42,6 +42,9 @@ const PRUNE_BYTES_WAITING: usize = 4 << 20;
 pub(super) struct Asked {
     stop: Arc<AtomicBool>,
     prunes: Mutex<Prunes>,
+    /// What the asker wants of the bundles it was offered last.
+    wanted: Mutex<Option<Vec<u8>>>,
+    spoke: Condvar,
 }
 
 #[derive(Default)]
@@ -53,7 +56,29 @@ struct Prunes {
 impl Asked {
     /// No more is wanted.
     pub fn stop(&self) {
+        let _wanted = super::lock(&self.wanted);
         self.stop.store(true, Relaxed);
+        self.spoke.notify_all();
+    }
+
+    /// These bundles are wanted.
+    pub fn want(&self, wanted: Vec<u8>) {
+        *super::lock(&self.wanted) = Some(wanted);
+        self.spoke.notify_all();
+    }
+
+    /// Waits for what is wanted; none if no more is.
+    pub fn wanted(&self) -> Option<Vec<u8>> {
+        let mut wanted = super::lock(&self.wanted);
+        loop {
+            if self.is_stopped() {
+                return None;
+            }
+            if let Some(wanted) = wanted.take() {
+                return Some(wanted);
+            }
+            wanted = self.spoke.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Set when no more is wanted.
@@ -160,6 +185,19 @@ impl Job {
                 let threads = usize::from(*threads).min(cores());
                 self.scan(&system, self.path(start)?, *one_file_system, threads)
             }
+            Call::ScanKnown { start, one_file_system, threads } => {
+                let threads = usize::from(*threads).min(cores());
+                let options = ScanOptions {
+                    start: self.path(start)?,
+                    filter: Arc::new(KeepAll),
+                    one_file_system: *one_file_system,
+                    threads,
+                };
+                let mut scan = system.scan(&options)?;
+                let counted = &self.shared.counters.entries_scanned;
+                stream::send_known(&mut *scan, &self.replies, &self.asked, counted)?;
+                Ok(Reply::Done)
+            }
             Call::List { path } => self.list(&system, self.path(path)?),
             Call::Metadata { path } => Ok(Reply::Metadata(system.metadata(&self.path(path)?)?)),
             Call::ReadLink { path } => Ok(Reply::Bytes(system.read_link(&self.path(path)?)?)),
@@ -183,7 +221,11 @@ impl Job {
             Call::Cells { spans } => self.cells(spans),
             Call::Pick { spans } => self.pick(spans),
             // The driver takes these.
-            Call::Prune { .. } | Call::Stop | Call::Contents { .. } | Call::Manifests { .. } => {
+            Call::Prune { .. }
+            | Call::Want { .. }
+            | Call::Stop
+            | Call::Contents { .. }
+            | Call::Manifests { .. } => {
                 Ok(Reply::Done)
             }
         }

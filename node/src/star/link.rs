@@ -87,21 +87,14 @@ pub(super) fn serve(
         Err(end) => return end,
     };
     let (hear, heard) = sync_channel(CALLS_AHEAD);
-    let running: Mutex<Arc<Asked>> = Mutex::default();
     std::thread::scope(|scope| {
-        let running = &running;
-        scope.spawn(move || listen(shared, reader.as_mut(), &hear, running));
+        scope.spawn(move || listen(shared, reader.as_mut(), &hear));
         // Dropping the last handle on the writer cuts the link, which ends the reader.
-        answer_calls(shared, writer, &heard, running, scene)
+        answer_calls(shared, writer, &heard, scene)
     })
 }
 
-fn open(
-    shared: &Shared,
-    reader: &mut dyn Read,
-    writer: &LinkWriter,
-    root: &[u8],
-) -> Result<Scene, End> {
+fn open(shared: &Shared, reader: &mut dyn Read, writer: &LinkWriter, root: &[u8]) -> Result<Scene, End> {
     let refuse = |refusal| {
         shared.counters.refused.fetch_add(1, Relaxed);
         let _gone = writer.send(&Reply::Refused(refusal));
@@ -136,26 +129,32 @@ fn open(
     Ok(scene)
 }
 
-/// Reads calls until the link ends, or what comes is none. What is said about the call that runs, it hears at once.
+/// A call, and what is said about it while it waits or runs.
+type Heard = Result<(Call, Arc<Asked>), &'static str>;
+
+/// Reads calls until the link ends, or what comes is none. What is said about the last call, it hears at once.
 fn listen(
     shared: &Shared,
     reader: &mut dyn Read,
-    hear: &SyncSender<Result<Call, &'static str>>,
-    running: &Mutex<Arc<Asked>>,
+    hear: &SyncSender<Heard>,
 ) {
-    let asked = || Arc::clone(&super::lock(running));
+    let mut asked = Arc::<Asked>::default();
     loop {
         let heard = match read_frame(reader, &shared.counters.bytes_received) {
             Ok(None) => break,
             Err(_) => Err("a frame is too long"),
             Ok(Some(frame)) => match decode(&frame) {
                 Ok(Call::Stop) => {
-                    asked().stop();
+                    asked.stop();
+                    continue;
+                }
+                Ok(Call::Want { wanted }) => {
+                    asked.want(wanted);
                     continue;
                 }
                 Ok(Call::Prune { directory }) => match RelPath::new(directory) {
                     Ok(directory) => {
-                        asked().prune(directory);
+                        asked.prune(directory);
                         continue;
                     }
                     Err(_) => Err("what is to be pruned is no path"),
@@ -163,7 +162,10 @@ fn listen(
                 Ok(Call::Contents { .. } | Call::Manifests { .. }) => {
                     Err("a session about files was asked about contents")
                 }
-                Ok(call) => Ok(call),
+                Ok(call) => {
+                    asked = Arc::default();
+                    Ok((call, Arc::clone(&asked)))
+                }
                 Err(_) => Err("what came is no call"),
             },
         };
@@ -173,28 +175,23 @@ fn listen(
         }
     }
     // Nobody waits for an answer any more.
-    asked().stop();
+    asked.stop();
 }
 
 fn answer_calls(
     shared: &Arc<Shared>,
     writer: Arc<LinkWriter>,
-    heard: &Receiver<Result<Call, &'static str>>,
-    running: &Mutex<Arc<Asked>>,
+    heard: &Receiver<Heard>,
     mut scene: Scene,
 ) -> End {
     while let Ok(call) = heard.recv() {
-        let call = match call {
+        let (call, asked) = match call {
             Ok(call) => call,
             Err(wrong) => return End::Wrong(wrong),
         };
-        let asked = Arc::new(Asked::default());
-        *super::lock(running) = Arc::clone(&asked);
         let _running = shared.counters.run();
         let (replies, shared) = (Replies::Link(Arc::clone(&writer)), Arc::clone(shared));
         let (next, last) = Job { scene, replies, asked, shared }.run(&call);
-        // What is said from here on is not about this call.
-        *super::lock(running) = Arc::default();
         scene = next;
         if last.is_none_or(|last| writer.send(&last).is_err()) {
             return End::Closed;

@@ -6,10 +6,10 @@ use super::answer::{Asked, Job, Scene};
 use super::contents::Inquiry;
 use super::counters::End;
 use super::frames::{SendFault, read_frame, write_all};
+use super::link::LinkWriter;
 use orbit_core::RelPath;
 use orbit_core::grid::Refusal;
 use orbit_core::wire::codec::encode_frame;
-use super::link::LinkWriter;
 use orbit_core::wire::system::{Call, Cargo, Opened, Opening, Reply, WireSystemError};
 use orbit_core::wire::{bytes::Octets, decode};
 use std::convert::Infallible;
@@ -238,7 +238,7 @@ impl Driver<'_> {
             let frame = self.hear(self.shared.limits.idle).await?;
             match decode(&frame) {
                 // They were meant for a scan that has ended meanwhile.
-                Ok(Call::Prune { .. } | Call::Stop) => {}
+                Ok(Call::Prune { .. } | Call::Want { .. } | Call::Stop) => {}
                 Ok(Call::Contents { .. } | Call::Manifests { .. }) => {
                     return Err(End::Wrong("a session about files was asked about contents"));
                 }
@@ -311,6 +311,7 @@ impl Driver<'_> {
                             Ok(directory) => asked.prune(directory),
                             Err(_) => return Err(End::Wrong("what is to be pruned is no path")),
                         },
+                        Ok(Call::Want { wanted }) => asked.want(wanted),
                         Ok(Call::Stop) => asked.stop(),
                         _ => return Err(End::Wrong("a call came before the last one was answered")),
                     }
@@ -343,6 +344,7 @@ const fn is_heavy(call: &Call) -> bool {
     matches!(
         call,
         Call::Scan { .. }
+            | Call::ScanKnown { .. }
             | Call::HashRange { .. }
             | Call::Chunk { .. }
             | Call::Sketch

@@ -12,7 +12,7 @@ use crate::wire::link::{LinkAnswer, LinkCall, LinkCipher, LinkOffer, SignedTicke
 use crate::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
 use crate::wire::raft::{Lane, RaftFrame, RaftFrameKind, RaftHello, RaftWelcome, SealKey};
 use crate::wire::system::{
-    Call, Cargo, ContentsPage, Found, Opened, Opening, Parcel, Piece, Reply, WireFault, WireSystemError,
+    Bundled, Call, Cargo, ContentsPage, Found, Opened, Opening, Parcel, Piece, Reply, WireFault, WireSystemError,
 };
 use crate::{Chunk, ContentHash};
 use proptest::collection::vec;
@@ -365,6 +365,12 @@ fn calls() -> impl Strategy<Value = Call> {
         ranges().prop_map(|range| Call::Stream { range }),
         (octets(), any::<bool>()).prop_map(|(paths, with_xattrs)| Call::Fetch { paths, with_xattrs }),
         Just(Call::Sketch),
+        bytes().prop_map(|wanted| Call::Want { wanted }),
+        (bytes(), any::<bool>(), any::<u16>()).prop_map(|(start, one_file_system, threads)| Call::ScanKnown {
+            start,
+            one_file_system,
+            threads
+        }),
         bytes().prop_map(|spans| Call::Cells { spans }),
         bytes().prop_map(|spans| Call::Pick { spans }),
     ]
@@ -409,10 +415,17 @@ fn cargoes() -> impl Strategy<Value = Cargo> {
     any::<(u32, u32)>().prop_map(|(wire, bytes)| Cargo { wire, bytes })
 }
 
+fn bundled() -> impl Strategy<Value = Bundled> {
+    let octets = || bytes().prop_map(Octets);
+    (octets(), octets(), octets(), any::<(i64, u32)>(), any::<bool>())
+        .prop_map(|(path, name, hash, time, is_open)| Bundled(path, name, hash, time.into(), is_open))
+}
+
 fn found() -> impl Strategy<Value = Found> {
     let xattrs = || vec((bytes().prop_map(Octets), bytes().prop_map(Octets)), 0..3);
     prop_oneof![
-        (metadata(), xattrs(), any::<u32>(), hashes()).prop_map(|(m, x, len, hash)| Found::File(m, x, len, hash)),
+        (metadata(), xattrs(), any::<u32>(), hashes())
+            .prop_map(|(m, x, len, hash)| Found::File(m, x, len, hash)),
         Just(Found::Large),
         (metadata(), xattrs(), bytes()).prop_map(|(m, x, text)| Found::Symlink(m, x, Octets(text))),
         (metadata(), xattrs()).prop_map(|(m, x)| Found::Other(m, x)),
@@ -442,6 +455,8 @@ fn replies() -> impl Strategy<Value = Reply> {
         option::of(ranges()).prop_map(Reply::Range),
         contents_pages().prop_map(Reply::Contents),
         hashes().prop_map(Reply::Manifest),
+        Just(Reply::BundleEnd),
+        vec(bundled(), 0..4).prop_map(Reply::Bundles),
         (cargoes(), hashes()).prop_map(|(cargo, hash)| Reply::Piece(Piece { cargo, hash })),
         (cargoes(), vec(found(), 0..4)).prop_map(|(cargo, found)| Reply::Parcel(Parcel { cargo, found })),
     ]

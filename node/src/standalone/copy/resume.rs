@@ -25,6 +25,7 @@ pub(in super::super) struct Resumed {
     /// Pieces that the checkpoint already names.
     checkpointed: usize,
     offset: u64,
+    last_checkpoint: Instant,
 }
 
 /// Looks for a checkpoint of this file that fits the source as it is now, and keeps as much of it as reads back right.
@@ -63,7 +64,75 @@ fn stored(run: &Run<'_>, path: &RelPath, fresh: &Metadata) -> Option<(StagedName
 impl Resumed {
     /// Starts at the beginning of a staged file.
     pub(super) fn fresh(staged: Box<dyn StagedFile>) -> Self {
-        Self { staged, pieces: Vec::new(), checkpointed: 0, offset: 0 }
+        Self { staged, pieces: Vec::new(), checkpointed: 0, offset: 0, last_checkpoint: Instant::now() }
+    }
+
+    /// What is known to be good so far.
+    pub(super) fn pieces(&self) -> Vec<Piece> {
+        self.pieces.clone()
+    }
+
+    /// Takes note of a piece that is being written next.
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.pieces.push(piece);
+    }
+
+    /// Writes bytes of which the pieces were noted.
+    pub(super) fn write(
+        &mut self,
+        run: &Run<'_>,
+        bytes: &[u8],
+        offset: u64,
+        path: &RelPath,
+    ) -> Result<(), ItemFault> {
+        let wrote = run.context.progress.timed(Work::Write, || self.staged.write_at(bytes, offset));
+        wrote.map_err(SystemError::io("write", path))?;
+        run.count_written(bytes.len() as u64);
+        self.offset = offset + bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes a checkpoint if the last was long ago. Not being able to remember is no reason not to copy.
+    pub(super) fn checkpoint_if_due(&mut self, run: &Run<'_>, fresh: &Metadata, path: &RelPath) {
+        if self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
+            if self.checkpoint(run, fresh, path).is_err() {
+                tracing::warn!(%path, "cannot write a checkpoint");
+            }
+            self.last_checkpoint = Instant::now();
+        }
+    }
+
+    /// All bytes are there.
+    pub(super) fn complete(
+        self,
+        run: &Run<'_>,
+        fresh: &Metadata,
+        path: &RelPath,
+    ) -> Result<Copied, ItemFault> {
+        let Self { staged, pieces, checkpointed, .. } = self;
+        Ok(Copied { staged: finish_len(run, staged, fresh, path)?, pieces, has_checkpoint: checkpointed > 0 })
+    }
+
+    /// The file will not be complete in this run. What the next one can go on with is kept.
+    pub(super) fn give_up(
+        &mut self,
+        run: &Run<'_>,
+        fault: ItemFault,
+        fresh: &Metadata,
+        path: &RelPath,
+    ) -> ItemFault {
+        // A file with holes is not checkpointed: chunks follow each other without gaps.
+        let is_dense = fresh.allocated >= fresh.size;
+        // Pieces that were noted and not written are no part of it.
+        self.pieces.retain(|piece| piece.offset + u64::from(piece.len) <= self.offset);
+        if fault.is_stop() && is_dense && self.checkpoint(run, fresh, path).is_ok() {
+            return fault;
+        }
+        run.writer.discard(self.staged.name());
+        if self.checkpointed > 0 {
+            run.forget_checkpoint(path);
+        }
+        fault
     }
 
     /// Copies the rest: this thread writes, another one reads and hashes.
@@ -85,24 +154,8 @@ impl Resumed {
             self.write_pieces(run, fresh, path, is_dense, &filled, &give_back)
         });
         match result {
-            Ok(()) => {
-                let Self { staged, pieces, checkpointed, .. } = self;
-                Ok(Copied {
-                    staged: finish_len(run, staged, fresh, path)?,
-                    pieces,
-                    has_checkpoint: checkpointed > 0,
-                })
-            }
-            Err(fault) if fault.is_stop() && is_dense && self.checkpoint(run, fresh, path).is_ok() => {
-                Err(fault)
-            }
-            Err(fault) => {
-                run.writer.discard(self.staged.name());
-                if self.checkpointed > 0 {
-                    run.forget_checkpoint(path);
-                }
-                Err(fault)
-            }
+            Ok(()) => self.complete(run, fresh, path),
+            Err(fault) => Err(self.give_up(run, fault, fresh, path)),
         }
     }
 
@@ -115,7 +168,6 @@ impl Resumed {
         filled: &Receiver<io::Result<Passing>>,
         give_back: &SyncSender<AlignedBuffer>,
     ) -> Result<(), ItemFault> {
-        let mut last_checkpoint = Instant::now();
         while let Ok(passing) = filled.recv() {
             if run.is_stopping() {
                 return Err(ItemFault::Stopped);
@@ -124,26 +176,16 @@ impl Resumed {
                 io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => {
                     SystemError::Changed { path: path.clone() }
                 }
-                io::ErrorKind::InvalidData if error.get_ref().is_none() => {
-                    damaged(path)
-                }
+                io::ErrorKind::InvalidData if error.get_ref().is_none() => damaged(path),
                 _ => SystemError::io("read", path)(error),
             })?;
             run.throttle(u64::from(piece.len));
-            let bytes = &buffer[..piece.len as usize];
-            let wrote = run.context.progress.timed(Work::Write, || self.staged.write_at(bytes, piece.offset));
-            wrote.map_err(SystemError::io("write", path))?;
-            run.count_written(u64::from(piece.len));
+            self.write(run, &buffer[..piece.len as usize], piece.offset, path)?;
             self.pieces.push(piece);
-            self.offset = piece.offset + u64::from(piece.len);
             // The reader may be gone already; then nobody needs the buffer.
             let _ = give_back.send(buffer);
-            if is_dense && last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
-                // Not being able to remember is no reason not to copy.
-                if self.checkpoint(run, fresh, path).is_err() {
-                    tracing::warn!(%path, "cannot write a checkpoint");
-                }
-                last_checkpoint = Instant::now();
+            if is_dense {
+                self.checkpoint_if_due(run, fresh, path);
             }
         }
         Ok(())
