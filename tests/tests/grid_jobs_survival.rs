@@ -97,7 +97,8 @@ fn a_killed_nucleus_is_not_needed() {
     let summary = run.summary();
     let sent = summary["bytes_wire"].as_u64().expect("a number");
     let size = summary["bytes_total"].as_u64().expect("a number");
-    assert!(sent < size + size / 10, "nothing is sent twice: {sent} of {size}\n{run}");
+    // What was on its way for one file may have been for nothing.
+    assert!(sent < size + (6 << 20), "no more than one file is sent twice: {sent} of {size}\n{run}");
     assert_eq!(job(source, &id)["state"], "done");
 }
 
