@@ -366,7 +366,8 @@ fn a_run_that_was_stopped_goes_on() {
 /// Waits until a file's last change is long enough ago to be trusted without a second look.
 fn settle(path: &Path) {
     let changed = fs::metadata(path).expect("there").ctime();
-    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let now =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     until("the file is settled", || now() as i64 - changed > 3);
 }
 
@@ -401,7 +402,9 @@ fn of_a_large_file_only_what_changed_is_sent() {
         bytes.truncate(40 << 20);
         bytes.rotate_left(7 << 20);
     });
-    change("something else", 45 << 20, &|bytes| bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3) ^ 0x5a));
+    change("something else", 45 << 20, &|bytes| {
+        bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3) ^ 0x5a)
+    });
 }
 
 #[test]
@@ -440,7 +443,8 @@ fn a_delta_against_what_is_no_old_version_is_right_too() {
     tree.file("grown", 9 << 20);
     tree.file("other", 12 << 20);
     fs::create_dir(&stage.to).expect("made");
-    fs::write(stage.to.join("grown"), &fs::read(stage.from.join("grown")).expect("reads")[..5 << 20]).expect("made");
+    fs::write(stage.to.join("grown"), &fs::read(stage.from.join("grown")).expect("reads")[..5 << 20])
+        .expect("made");
     fs::write(stage.to.join("other"), vec![0; 3 << 20]).expect("made");
     let report = stage.sync(&stage.request());
     assert_eq!(report.faults, 0, "{:?}", stage.heard());

@@ -199,7 +199,8 @@ mod tests {
         let mut names: Vec<String> = (0..50_000).map(|number| format!("{number:06}-name")).collect();
         let before = bundles(&names);
         assert!(before.len() > 20 && before.len() < 200, "{}", before.len());
-        let items: usize = before.iter().flat_map(|bundle| &bundle.pieces).map(|piece| piece.listing.len()).sum();
+        let items: usize =
+            before.iter().flat_map(|bundle| &bundle.pieces).map(|piece| piece.listing.len()).sum();
         assert_eq!(items, names.len());
         names[20_000] = "020000-other".to_owned();
         let after = bundles(&names);

@@ -5,9 +5,7 @@ use super::session::{Session, to_error};
 use super::system::{Sessions, to_xattrs};
 use orbit_cdc::hash_bytes;
 use orbit_core::system::{FileParts, SourceFile, SystemError, Xattr};
-use orbit_core::wire::system::{
-    Call, PIECE_BYTES_MAX, Reply, SHORT_HASH_LEN, pack_spans, take_sketched,
-};
+use orbit_core::wire::system::{Call, PIECE_BYTES_MAX, Reply, SHORT_HASH_LEN, pack_spans, take_sketched};
 use orbit_core::{ByteRange, ContentHash, Metadata};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

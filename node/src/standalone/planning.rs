@@ -111,7 +111,9 @@ fn plan_directories(
     let destination_options =
         ScanOptions { filter: Arc::new(orbit_core::filter::KeepAll), ..scan_options.clone() };
     let from = match (&trees.source, destination) {
-        (Site::Star { system, .. }, Some(own)) => system.scan_known(&scan_options, own.scan(&destination_options)?),
+        (Site::Star { system, .. }, Some(own)) => {
+            system.scan_known(&scan_options, own.scan(&destination_options)?)
+        }
         (site, _) => site.system().scan(&scan_options),
     };
     let mut from = from.map_err(|error| trees.source.fatal(error))?;

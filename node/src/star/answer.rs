@@ -225,9 +225,7 @@ impl Job {
             | Call::Want { .. }
             | Call::Stop
             | Call::Contents { .. }
-            | Call::Manifests { .. } => {
-                Ok(Reply::Done)
-            }
+            | Call::Manifests { .. } => Ok(Reply::Done),
         }
     }
 

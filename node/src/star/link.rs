@@ -133,11 +133,7 @@ fn open(shared: &Shared, reader: &mut dyn Read, writer: &LinkWriter, root: &[u8]
 type Heard = Result<(Call, Arc<Asked>), &'static str>;
 
 /// Reads calls until the link ends, or what comes is none. What is said about the last call, it hears at once.
-fn listen(
-    shared: &Shared,
-    reader: &mut dyn Read,
-    hear: &SyncSender<Heard>,
-) {
+fn listen(shared: &Shared, reader: &mut dyn Read, hear: &SyncSender<Heard>) {
     let mut asked = Arc::<Asked>::default();
     loop {
         let heard = match read_frame(reader, &shared.counters.bytes_received) {

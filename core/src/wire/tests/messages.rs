@@ -12,7 +12,8 @@ use crate::wire::link::{LinkAnswer, LinkCall, LinkCipher, LinkOffer, SignedTicke
 use crate::wire::pulse::{Disk, Load, Metering, Pulse, PulseReply, Update};
 use crate::wire::raft::{Lane, RaftFrame, RaftFrameKind, RaftHello, RaftWelcome, SealKey};
 use crate::wire::system::{
-    Bundled, Call, Cargo, ContentsPage, Found, Opened, Opening, Parcel, Piece, Reply, WireFault, WireSystemError,
+    Bundled, Call, Cargo, ContentsPage, Found, Opened, Opening, Parcel, Piece, Reply, WireFault,
+    WireSystemError,
 };
 use crate::{Chunk, ContentHash};
 use proptest::collection::vec;
@@ -366,10 +367,8 @@ fn calls() -> impl Strategy<Value = Call> {
         (octets(), any::<bool>()).prop_map(|(paths, with_xattrs)| Call::Fetch { paths, with_xattrs }),
         Just(Call::Sketch),
         bytes().prop_map(|wanted| Call::Want { wanted }),
-        (bytes(), any::<bool>(), any::<u16>()).prop_map(|(start, one_file_system, threads)| Call::ScanKnown {
-            start,
-            one_file_system,
-            threads
+        (bytes(), any::<bool>(), any::<u16>()).prop_map(|(start, one_file_system, threads)| {
+            Call::ScanKnown { start, one_file_system, threads }
         }),
         bytes().prop_map(|spans| Call::Cells { spans }),
         bytes().prop_map(|spans| Call::Pick { spans }),

@@ -167,7 +167,8 @@ fn put_together(
             } else {
                 // Two cells had the same short hash, or the old version changed meanwhile.
                 let span = span_of(chunk.at.clone(), offset);
-                versions.pick(&[span], |_, piece| bytes[chunk.at.clone()].copy_from_slice(piece))
+                versions
+                    .pick(&[span], |_, piece| bytes[chunk.at.clone()].copy_from_slice(piece))
                     .map_err(SystemError::io("read", path))?;
                 hash_bytes(&bytes[chunk.at.clone()])
             };
@@ -279,7 +280,8 @@ impl Versions<'_> {
         let mut surplus = false;
         self.parts.pick(spans, &mut |mut piece| {
             while !piece.is_empty() {
-                let Some((at, len)) = span.take().or_else(|| left.next().map(|s| (s.offset(), s.len()))) else {
+                let Some((at, len)) = span.take().or_else(|| left.next().map(|s| (s.offset(), s.len())))
+                else {
                     surplus = true;
                     return;
                 };
