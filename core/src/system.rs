@@ -128,9 +128,11 @@ pub trait SourceFile: Send + Sync {
         None
     }
 
-    /// Whether no write was under way while it was read: whoever read it where it lies has made sure.
-    fn is_settled(&self) -> bool {
-        false
+    /// Whether no write was under way while it was read: whoever read it where it lies has made sure, or does now by a
+    /// second look at these ranges, which are in order. `None` if whoever read it has to look for himself.
+    fn is_settled(&self, read: &[(ByteRange, ContentHash)]) -> io::Result<Option<bool>> {
+        let _ = read;
+        Ok(None)
     }
 
     /// What a file elsewhere can tell of its parts, so that an old version here spares sending them.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// How long a job may take that is slowed down on purpose, and interrupted.
-const JOB_DEADLINE: Duration = Duration::from_secs(60);
+const JOB_DEADLINE: Duration = Duration::from_mins(1);
 /// Slow enough to be caught in the middle.
 const SLOW: &str = "4M";
 

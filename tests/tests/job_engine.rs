@@ -76,12 +76,12 @@ impl Stage {
         request(&self.to)
     }
 
-    fn by(&self, link: Arc<dyn StarLink>, path: &Path) -> Result<JobSource, RunError> {
+    fn by(link: Arc<dyn StarLink>, path: &Path) -> Result<JobSource, RunError> {
         JobSource::of_star(link, path.as_os_str().as_bytes().to_vec(), format!("nas1:{}", path.display()))
     }
 
     fn reach(&self) -> JobSource {
-        self.by(self.source.direct(&self.from), &self.from).expect("opens")
+        Self::by(self.source.direct(&self.from), &self.from).expect("opens")
     }
 
     fn plan(&self, request: &SyncRequest, source: &JobSource) -> Result<PlanId, RunError> {
@@ -193,7 +193,7 @@ fn a_tree_comes_over_the_mesh_as_well() {
     let mut tree = Tree::mixed(&stage.from, 9, 200);
     tree.file("large", 20 << 20);
     tree.sparse("with holes", 64 << 20, &[5, 40 << 20]);
-    let source = stage.by(stage.source.link(), &stage.from).expect("opens");
+    let source = Stage::by(stage.source.link(), &stage.from).expect("opens");
     let plan = stage.plan(&stage.request(), &source).expect("plans");
     let report = stage.run(&stage.request(), plan, &source).expect("runs");
     assert_eq!(report.faults, 0, "{:?}", stage.heard());
@@ -207,10 +207,10 @@ fn a_link_serves_what_its_ticket_names_and_nothing_else() {
     tree.write("a/file", "content");
     tree.write("a/other", "secret");
     let refused =
-        stage.by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
+        Stage::by(stage.source.direct(&stage.from.join("a")), &stage.from).expect_err("it is outside");
     assert!(matches!(refused, RunError::Refused(_)), "{refused:?}");
     let outside = stage.state.clone();
-    assert!(matches!(stage.by(stage.source.direct(&outside), &outside), Err(RunError::Refused(_))));
+    assert!(matches!(Stage::by(stage.source.direct(&outside), &outside), Err(RunError::Refused(_))));
     let file = stage.from.join("a/file");
     let path = file.as_os_str().as_bytes().to_vec();
     let (system, start) = RemoteSystem::open(stage.source.direct(&file), path).expect("opens");
@@ -250,7 +250,7 @@ fn a_single_file_goes_where_it_is_sent() {
     let stage = Stage::new();
     Tree::at(&stage.from, 3).write("file", "content");
     let file = stage.from.join("file");
-    let source = stage.by(stage.source.direct(&file), &file).expect("opens");
+    let source = Stage::by(stage.source.direct(&file), &file).expect("opens");
     let run = |to: &Path| {
         let request = request(to);
         let plan = stage.plan(&request, &source)?;
@@ -324,7 +324,7 @@ fn texts_of_ignore_files_hold() {
 }
 
 #[test]
-fn a_source_that_is_lost_while_planning_leaves_no_plan() {
+fn a_source_that_is_lost_is_gone_on_with() {
     let stage = Stage::new();
     let mut tree = Tree::mixed(&stage.from, 7, 400);
     tree.file("large", 40 << 20);
@@ -333,16 +333,31 @@ fn a_source_that_is_lost_while_planning_leaves_no_plan() {
     let way = || -> Arc<dyn StarLink> {
         Arc::new(Brittle { link: stage.source.direct(&stage.from), left: Arc::clone(&left) })
     };
-    let source = stage.by(way(), &stage.from).expect("opens");
+    let source = Stage::by(way(), &stage.from).expect("opens");
     left.store(200, Ordering::Relaxed);
     let lost = stage.plan(&stage.request(), &source).expect_err("it broke off");
     assert!(lost.is_source_lost(), "{lost:?}");
     left.store(i64::MAX, Ordering::Relaxed);
-    let source = stage.by(way(), &stage.from).expect("opens");
+    let source = Stage::by(way(), &stage.from).expect("opens");
     let plan = stage.plan(&stage.request(), &source).expect("plans");
     tell_plan(&stage.context(), plan).expect("tells");
     let changes = stage.heard().len();
     assert!(changes > 100, "{changes}");
+    let mut losses = 0;
+    let report = loop {
+        left.store(20 << 20, Ordering::Relaxed);
+        let Ok(source) = Stage::by(way(), &stage.from) else { continue };
+        match stage.run(&stage.request(), plan, &source) {
+            Ok(report) => break report,
+            Err(lost) => assert!(lost.is_source_lost(), "{lost:?}"),
+        }
+        losses += 1;
+        assert!(losses < 100, "it never ends");
+    };
+    assert!(losses > 0, "{losses}");
+    assert_eq!((report.faults, stage.heard()), (0, Vec::new()));
+    assert_eq!(report.summary.files_new, report.totals.files_new);
+    assert_same_tree(&stage.from, &stage.to);
 }
 
 #[test]
@@ -403,7 +418,9 @@ fn of_a_large_file_only_what_changed_is_sent() {
         bytes.rotate_left(7 << 20);
     });
     change("something else", 45 << 20, &|bytes| {
-        bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(3) ^ 0x5a)
+        for byte in bytes.iter_mut() {
+            *byte = byte.wrapping_mul(3) ^ 0x5a;
+        }
     });
 }
 
@@ -423,13 +440,13 @@ fn a_delta_that_is_cut_short_is_gone_on_with() {
     let way = || -> Arc<dyn StarLink> {
         Arc::new(Brittle { link: stage.source.direct(&stage.from), left: Arc::clone(&left) })
     };
-    let source = stage.by(way(), &stage.from).expect("opens");
+    let source = Stage::by(way(), &stage.from).expect("opens");
     let plan = stage.plan(&stage.request(), &source).expect("plans");
     left.store(8 << 20, Ordering::Relaxed);
     let lost = stage.run(&stage.request(), plan, &source).expect_err("it breaks off");
     assert!(lost.is_source_lost(), "{lost:?}");
     left.store(i64::MAX, Ordering::Relaxed);
-    let source = stage.by(way(), &stage.from).expect("opens");
+    let source = Stage::by(way(), &stage.from).expect("opens");
     let report = stage.run(&stage.request(), plan, &source).expect("runs");
     assert_eq!((report.faults, report.summary.files_changed), (0, 1), "{:?}", stage.heard());
     assert!(report.summary.bytes_reused > 10 << 20, "what was sent before is not sent again");

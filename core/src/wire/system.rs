@@ -191,6 +191,13 @@ pub enum Call {
         #[serde(with = "bytes")]
         spans: Vec<u8>,
     },
+    /// A second look at spans of the open file, each of at most [`PIECE_BYTES_MAX`] bytes: hashes as [`Reply::Piece`], then
+    /// [`Reply::Done`]; no hashes if the file has not changed for so long that no write can be under way.
+    Again {
+        /// The spans, packed.
+        #[serde(with = "bytes")]
+        spans: Vec<u8>,
+    },
     /// Spans of the open file, one after the other without gaps: as [`Call::Stream`].
     Pick {
         /// The spans, packed.

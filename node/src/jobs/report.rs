@@ -152,8 +152,9 @@ pub(super) fn progress(kept: &Kept, live: &Live, faults: u64) -> JobProgress {
 /// Why a job failed.
 pub(super) fn failure(error: &RunError) -> JobFailure {
     let hint = match error {
-        RunError::Refused(refusal) => refusal.hint(),
-        RunError::Star { source: RemoteError::Refused(refusal), .. } => refusal.hint(),
+        RunError::Refused(refusal) | RunError::Star { source: RemoteError::Refused(refusal), .. } => {
+            refusal.hint()
+        }
         RunError::NotFound { .. } => Some("check the spelling, and that its disk is mounted".to_owned()),
         RunError::NoParent { .. } => {
             Some("check that its disk is mounted; else create the directory".to_owned())

@@ -33,7 +33,13 @@ enum Outcome {
     /// It is to be tried again.
     Wait { message: String, pause: Option<Duration> },
     /// With it the job is over.
-    Ended(Ending, Summary),
+    Ended(Box<(Ending, Summary)>),
+}
+
+impl Outcome {
+    fn ended(ending: Ending, summary: Summary) -> Self {
+        Self::Ended(Box::new((ending, summary)))
+    }
 }
 
 /// Starts the worker of a job. Called where the runtime is.
@@ -76,7 +82,10 @@ fn work(node: &Arc<Node>, held: &Arc<Held>) {
                 setbacks += 1;
                 held.wait(&assignment.stop, pause.unwrap_or(short));
             }
-            Outcome::Ended(ending, summary) => end(node, held, attempt, ending, summary),
+            Outcome::Ended(ended) => {
+                let (ending, summary) = *ended;
+                end(node, held, attempt, ending, summary);
+            }
         }
     }
 }
@@ -167,8 +176,8 @@ fn run(node: &Arc<Node>, held: &Arc<Held>, assignment: &Assignment, plan: &KeptP
             }
             Outcome::Over
         }
-        Ok(report) if report.faults > 0 => Outcome::Ended(Ending::Partial, summary),
-        Ok(_) => Outcome::Ended(Ending::Done, summary),
+        Ok(report) if report.faults > 0 => Outcome::ended(Ending::Partial, summary),
+        Ok(_) => Outcome::ended(Ending::Done, summary),
         Err(RunError::Store(error)) if StoreTrouble::from(&error) == StoreTrouble::NoSuchPlan => {
             // It was lost with its database: it is made again.
             held.change(attempt, |kept| kept.plan = None);
@@ -199,7 +208,7 @@ fn setback(held: &Arc<Held>, error: &RunError, summary: Summary) -> Outcome {
             Outcome::Wait { message: chain(error), pause: Some(LONG_PAUSE) }
         }
         error if error.is_source_lost() => of_no_source(source::lost(held, error), held),
-        error => Outcome::Ended(Ending::Failed(report::failure(error)), summary),
+        error => Outcome::ended(Ending::Failed(report::failure(error)), summary),
     }
 }
 
@@ -207,7 +216,7 @@ fn of_no_source(no_source: NoSource, held: &Held) -> Outcome {
     match no_source {
         NoSource::Failed(failure) => {
             let elapsed_ms = held.done_before().elapsed_ms;
-            Outcome::Ended(Ending::Failed(failure), Summary { elapsed_ms, ..Summary::default() })
+            Outcome::ended(Ending::Failed(failure), Summary { elapsed_ms, ..Summary::default() })
         }
         NoSource::Wait(message) => Outcome::Wait { message, pause: None },
         NoSource::Stopped => Outcome::Over,

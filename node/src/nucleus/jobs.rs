@@ -92,14 +92,14 @@ impl JobDesk {
         lock(&self.troubles).get(&star).cloned()
     }
 
-    fn set_trouble(&self, star: NodeId, trouble: Option<String>) {
+    fn set_trouble(&self, star: NodeId, trouble: Option<&str>) {
         let mut troubles = lock(&self.troubles);
-        let before = match trouble.clone() {
-            Some(text) => troubles.insert(star, text),
+        let before = match trouble {
+            Some(text) => troubles.insert(star, text.to_owned()),
             None => troubles.remove(&star),
         };
         drop(troubles);
-        if before != trouble {
+        if before.as_deref() != trouble {
             self.show();
         }
     }

@@ -151,7 +151,7 @@ impl Bundler {
 
     fn is_due(&self, hash: u64) -> bool {
         let items = self.open.as_ref().map_or(0, |open| open.items);
-        items > 0 && (hash % ITEMS_MEAN == 0 || items >= ITEMS_MAX)
+        items > 0 && (hash.is_multiple_of(ITEMS_MEAN) || items >= ITEMS_MAX)
     }
 }
 

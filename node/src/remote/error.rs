@@ -151,6 +151,7 @@ impl RemoteError {
     }
 
     /// The same for another ear. Of a cause that cannot be repeated it keeps the kind and the words.
+    #[must_use]
     pub fn retold(&self) -> Self {
         let again = |error: &io::Error| io::Error::new(error.kind(), chain(error));
         match self {

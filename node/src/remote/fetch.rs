@@ -7,7 +7,7 @@ use orbit_cdc::hash_bytes;
 use orbit_core::system::{SourceFile, SystemError, Xattr};
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::system::{Call, FETCH_OBJECTS_MAX, Found, PARCEL_BYTES_MAX, Reply};
-use orbit_core::{ByteRange, EntryKind, Metadata, RelPath};
+use orbit_core::{ByteRange, ContentHash, EntryKind, Metadata, RelPath};
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -198,7 +198,7 @@ impl SourceFile for FetchedFile {
         Ok(self.xattrs.clone())
     }
 
-    fn is_settled(&self) -> bool {
-        true
+    fn is_settled(&self, _: &[(ByteRange, ContentHash)]) -> io::Result<Option<bool>> {
+        Ok(Some(true))
     }
 }

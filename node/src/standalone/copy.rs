@@ -273,8 +273,15 @@ pub(super) fn is_steady(
     pieces: &[Piece],
     buffer: &mut AlignedBuffer,
 ) -> io::Result<bool> {
-    // Another machine's clock may go before or after: a difference that large is as good as an old file.
-    if source.is_settled() || (now().as_nanos() - fresh.ctime.as_nanos()).abs() > SETTLED_NS {
+    let mut read: Vec<_> = pieces
+        .iter()
+        .filter_map(|piece| Some((ByteRange::new(piece.offset, piece.len.into()).ok()?, piece.hash)))
+        .collect();
+    read.sort_unstable_by_key(|(range, _)| range.offset());
+    if let Some(is_settled) = source.is_settled(&read)? {
+        return Ok(is_settled);
+    }
+    if now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS {
         return Ok(true);
     }
     for piece in pieces {

@@ -123,7 +123,7 @@ impl Trees {
         let Ok(mut scan) = LocalSystem::new(jail).scan(&options) else { return 0 };
         let mut bytes = 0_u64;
         while let Some(found) = scan.next() {
-            let entries = found.iter().flat_map(|listing| listing.entries());
+            let entries = found.iter().flat_map(orbit_core::Listing::entries);
             let files = entries.filter(|entry| !entry.metadata.is_directory());
             bytes = files.map(|entry| entry.metadata.allocated).fold(bytes, u64::saturating_add);
         }

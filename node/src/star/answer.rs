@@ -220,6 +220,7 @@ impl Job {
             Call::Sketch => self.sketch(),
             Call::Cells { spans } => self.cells(spans),
             Call::Pick { spans } => self.pick(spans),
+            Call::Again { spans } => self.again(spans),
             // The driver takes these.
             Call::Prune { .. }
             | Call::Want { .. }
@@ -332,13 +333,11 @@ impl Job {
 
     /// The open file.
     pub(super) fn open_file(&self) -> Result<(&RelPath, &LocalFile), NoAnswer> {
-        match &self.scene.file {
-            Some((path, file)) => Ok((path, file)),
-            None => {
-                let none = io::Error::new(io::ErrorKind::NotFound, "no file is open in this session");
-                Err(SystemError::io("read", &RelPath::root())(none).into())
-            }
-        }
+        let open = self.scene.file.as_ref().map(|(path, file)| (path, file));
+        open.ok_or_else(|| {
+            let none = io::Error::new(io::ErrorKind::NotFound, "no file is open in this session");
+            SystemError::io("read", &RelPath::root())(none).into()
+        })
     }
 
     fn of_file(&self, call: &Call) -> Result<Reply, NoAnswer> {

@@ -93,6 +93,28 @@ impl Job {
         Ok(Reply::Done)
     }
 
+    /// Hashes spans of the open file a second time, if a write may have been under way.
+    pub(super) fn again(&self, spans: &[u8]) -> Result<Reply, NoAnswer> {
+        let (path, file) = self.open_file()?;
+        if is_settled(&file.metadata().map_err(SystemError::io("read", path))?) {
+            return Ok(Reply::Done);
+        }
+        let mut hashes = Vec::new();
+        let mut buffer = vec![0; PIECE_BYTES_MAX];
+        for span in self.spans(spans)? {
+            if self.asked.is_stopped() {
+                break;
+            }
+            let wanted = buffer.get_mut(..span.len() as usize).ok_or_else(|| self.changed())?;
+            if self.read_open(wanted, span.offset())? < wanted.len() {
+                return Err(self.changed());
+            }
+            hashes.extend_from_slice(hash_bytes(wanted).as_bytes());
+        }
+        self.send_piece(&hashes)?;
+        Ok(Reply::Done)
+    }
+
     /// Sends what the open file consists of.
     pub(super) fn sketch(&self) -> Result<Reply, NoAnswer> {
         let (path, _) = self.open_file()?;
@@ -224,10 +246,10 @@ fn file_object(
     if before.size > FETCH_FILE_BYTES_MAX {
         return Ok(Found::Large);
     }
-    let xattrs = match with_xattrs {
-        true => bounded(file.xattrs().map_err(SystemError::io("read the attributes of", path))?, path)?,
-        false => Vec::new(),
-    };
+    let mut xattrs = Vec::new();
+    if with_xattrs {
+        xattrs = bounded(file.xattrs().map_err(SystemError::io("read the attributes of", path))?, path)?;
+    }
     let begin = contents.len();
     let changed = || SystemError::Changed { path: path.clone() };
     // One byte more than there should be: some file systems do not know a file's size before it is read.

@@ -90,7 +90,7 @@ pub(super) fn serve(
     std::thread::scope(|scope| {
         scope.spawn(move || listen(shared, reader.as_mut(), &hear));
         // Dropping the last handle on the writer cuts the link, which ends the reader.
-        answer_calls(shared, writer, &heard, scene)
+        answer_calls(shared, &writer, &heard, scene)
     })
 }
 
@@ -176,7 +176,7 @@ fn listen(shared: &Shared, reader: &mut dyn Read, hear: &SyncSender<Heard>) {
 
 fn answer_calls(
     shared: &Arc<Shared>,
-    writer: Arc<LinkWriter>,
+    writer: &Arc<LinkWriter>,
     heard: &Receiver<Heard>,
     mut scene: Scene,
 ) -> End {
@@ -186,7 +186,7 @@ fn answer_calls(
             Err(wrong) => return End::Wrong(wrong),
         };
         let _running = shared.counters.run();
-        let (replies, shared) = (Replies::Link(Arc::clone(&writer)), Arc::clone(shared));
+        let (replies, shared) = (Replies::Link(Arc::clone(writer)), Arc::clone(shared));
         let (next, last) = Job { scene, replies, asked, shared }.run(&call);
         scene = next;
         if last.is_none_or(|last| writer.send(&last).is_err()) {

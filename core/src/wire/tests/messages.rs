@@ -372,6 +372,7 @@ fn calls() -> impl Strategy<Value = Call> {
         }),
         bytes().prop_map(|spans| Call::Cells { spans }),
         bytes().prop_map(|spans| Call::Pick { spans }),
+        bytes().prop_map(|spans| Call::Again { spans }),
     ]
 }
 

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before a conversation is begun again.
 const RETRY: Duration = Duration::from_millis(500);
 /// A conversation about nothing is kept so long: the next job may come soon.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Bytes between this node and itself that wait to be read.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -42,7 +42,7 @@ pub(super) async fn keep(node: Arc<Node>, nucleus: Arc<Nucleus>, star: NodeId) {
             FrameError::Refused(refusal) => refusal.to_string(),
             _ => format!("{name} cannot be reached"),
         };
-        nucleus.jobs.set_trouble(star, Some(reason));
+        nucleus.jobs.set_trouble(star, Some(&reason));
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
             () = nucleus.ended.cancelled() => return,
@@ -157,7 +157,7 @@ async fn take_in(
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         }
         JobNote::Report { job, attempt, report } if is_its(job) => {
-            keep_report(nucleus, job, attempt, report).await?
+            keep_report(nucleus, job, attempt, report).await?;
         }
         JobNote::Progress { job, attempt, progress } if is_its(job) => {
             nucleus.jobs.note(job, attempt, |live| live.progress = Some(*progress));
