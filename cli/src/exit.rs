@@ -176,11 +176,11 @@ impl Exit {
             return of_code(error.code());
         }
         match error.downcast_ref::<CliError>() {
-            Some(CliError::Elsewhere { .. }) => Self::Usage,
             Some(CliError::Job { failure, .. }) => of_failure(failure.kind),
             Some(CliError::JobCancelled { .. }) => Self::Partial,
             Some(
-                CliError::ApplyElsewhere { .. }
+                CliError::Elsewhere { .. }
+                | CliError::ApplyElsewhere { .. }
                 | CliError::NobodyToAsk { .. }
                 | CliError::NobodyToAskForSync
                 | CliError::IgnoreFile { .. }

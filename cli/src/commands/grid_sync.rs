@@ -43,7 +43,7 @@ pub(super) fn run(session: &Session, arguments: SyncArgs) -> anyhow::Result<Exit
         return Ok(Exit::Partial);
     };
     if job.is_ended {
-        return finish(session, &client, job, mode);
+        return finish(session, &client, &job, mode);
     }
     jobs::plan(&session.screen, &job).map_err(CliError::Output)?;
     let is_empty = job.totals.is_some_and(|totals| totals.is_nothing_to_do());
@@ -66,13 +66,11 @@ pub(super) fn watch(
 ) -> anyhow::Result<Exit> {
     let (id, mode) = (job.id.clone(), job.mode);
     let follower = Follower::new(session, wants_progress);
-    match follow(client, job, stop, follower, |job| job.is_ended)? {
-        Some(job) => finish(session, client, job, mode),
-        None => {
-            jobs::detached(&session.screen, &id).map_err(CliError::Output)?;
-            Ok(Exit::Partial)
-        }
+    if let Some(job) = follow(client, job, stop, follower, |job| job.is_ended)? {
+        return finish(session, client, &job, mode);
     }
+    jobs::detached(&session.screen, &id).map_err(CliError::Output)?;
+    Ok(Exit::Partial)
 }
 
 /// The path of a job in the API.
@@ -108,8 +106,8 @@ fn follow(
 }
 
 /// Tells how a job ended.
-fn finish(session: &Session, client: &ApiClient, job: JobView, mode: JobMode) -> anyhow::Result<Exit> {
-    let exit = jobs::ended(&session.screen, &job, mode)?;
+fn finish(session: &Session, client: &ApiClient, job: &JobView, mode: JobMode) -> anyhow::Result<Exit> {
+    let exit = jobs::ended(&session.screen, job, mode)?;
     if mode == JobMode::Dry {
         // Its plan was all that was wanted.
         client.delete(&path(&job.id, ""))?;

@@ -73,7 +73,7 @@ fn plan_text(job: &JobView) -> String {
             || format!("on {} itself", job.destination.node),
             |route| format!("from {} to {}, {route}", job.source.node, job.destination.node),
         );
-        text += &format!("\nthe data goes {way}");
+        text = format!("{text}\nthe data goes {way}");
     }
     harmless_lines(&text)
 }
@@ -115,7 +115,9 @@ pub fn ended(screen: &Screen, job: &JobView, mode: JobMode) -> anyhow::Result<Ex
     let totals = job.totals.unwrap_or_default();
     let deed = if mode == JobMode::Dry { Deed::WouldSync } else { Deed::Synced };
     let figures = job.summary.unwrap_or_else(|| planned_summary(&totals));
-    let report = RunReport { summary: figures, totals, interrupted: false, faults: job.fault_count };
+    // How many there were is only in the star's memory; that there were some is in how the job ended.
+    let faults = if job.state == "partial" { job.fault_count.max(1) } else { 0 };
+    let report = RunReport { summary: figures, totals, interrupted: false, faults };
     Ok(summary::report(screen, deed, &report).map_err(CliError::Output)?)
 }
 

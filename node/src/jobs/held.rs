@@ -158,10 +158,16 @@ impl Held {
         if state.goal != goal || state.kept.spec.options != spec.options {
             state.interrupt();
         }
+        if state.goal != goal {
+            // What was said while something else was wanted may not have counted.
+            state.report_number += u64::from(state.report.is_some());
+        }
         (state.goal, state.kept.spec) = (goal, spec);
         if wanted == Wanted::Hold {
-            // Whoever goes on later connects again.
-            state.link = None;
+            // Whoever goes on later connects again; whoever waits for the source waits no longer.
+            if let Some(link) = state.link.take() {
+                link.break_off();
+            }
         }
         let start = state.take_up();
         drop(state);

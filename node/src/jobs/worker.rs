@@ -135,6 +135,9 @@ fn plan(node: &Arc<Node>, held: &Arc<Held>, assignment: &Assignment) -> Outcome 
         return Outcome::Over;
     };
     if let Err(error) = kept::save(&node.jobs.directory, held.id, &kept) {
+        // Planned again, once there is room: a plan that nobody is told of leads nowhere.
+        held.change(assignment.attempt, |kept| kept.plan = None);
+        drop_plan(node, held, assignment, plan);
         return Outcome::Wait { message: cannot_keep(&error), pause: Some(LONG_PAUSE) };
     }
     held.report(assignment.attempt, report::planned(&kept, &planned));

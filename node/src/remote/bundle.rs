@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// One item in so many begins a bundle.
 const ITEMS_MEAN: u64 = 1024;
 /// No bundle has more items, whatever their names are.
-const ITEMS_MAX: usize = 8192;
+pub(super) const ITEMS_MAX: usize = 8192;
 /// Bytes of a bundle's hash.
 pub const HASH_LEN: usize = 16;
 /// Stands for a bundle that is always told whole.

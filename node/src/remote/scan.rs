@@ -6,6 +6,7 @@
 //! If the stream breaks, every directory that had still to come is reported as one that could not be read, in its place
 //! in the order: a listing that merely ends would look like a tree that ends there.
 
+use super::bundle::ITEMS_MAX;
 use super::error::{ProtocolFault, RemoteError};
 use super::gather::{Gather, Outcome};
 use super::known::Known;
@@ -15,7 +16,7 @@ use super::system::{RemoteSystem, Sessions};
 use orbit_core::filter::{PathFilter, is_reserved};
 use orbit_core::system::{OrbitSystem, Scan, ScanFault, ScanOptions, SystemError};
 use orbit_core::wire::codec::encode_frame;
-use orbit_core::wire::listing::{PACK_ENTRIES_MAX, Piece};
+use orbit_core::wire::listing::Piece;
 use orbit_core::wire::system::{Bundled, Call, Reply, WireSystemError};
 use orbit_core::{EntryKind, Listing, RelPath};
 use std::io;
@@ -246,9 +247,16 @@ impl Scan for RemoteScan {
 
 fn receive_bundle(session: &mut Session, gather: &mut Gather) -> Result<Vec<Piece>, RemoteError> {
     let mut pieces = Vec::new();
+    let mut items = 0;
     loop {
         match session.receive()? {
-            Reply::Listings(pack) if pieces.len() < PACK_ENTRIES_MAX => pieces.extend(gather.unpack(&pack)?),
+            // Bundles are cut off far below that.
+            Reply::Listings(pack) if items <= 4 * ITEMS_MAX => {
+                for piece in gather.unpack(&pack)? {
+                    items += 1 + piece.listing.len();
+                    pieces.push(piece);
+                }
+            }
             Reply::BundleEnd => return Ok(pieces),
             reply => return Err(RemoteError::unexpected(&reply)),
         }

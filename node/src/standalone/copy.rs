@@ -265,11 +265,16 @@ pub(super) fn verify(
     Ok(())
 }
 
-/// Whether the source still gives what was copied. A write in progress sets the times when it begins: a file read in its
+/// Whether no write can be under way in a file of which this was just read.
+pub(super) fn is_settled(fresh: &Metadata) -> bool {
+    now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS
+}
+
+/// Whether the source still gives what was copied; `was_settled` is of when it was opened. A write in progress sets the times when it begins: a file read in its
 /// midst looks unchanged before and after. Only a second look tells, and only a file that changed just now needs it.
 pub(super) fn is_steady(
     source: &dyn SourceFile,
-    fresh: &Metadata,
+    was_settled: bool,
     pieces: &[Piece],
     buffer: &mut AlignedBuffer,
 ) -> io::Result<bool> {
@@ -281,7 +286,7 @@ pub(super) fn is_steady(
     if let Some(is_settled) = source.is_settled(&read)? {
         return Ok(is_settled);
     }
-    if now().as_nanos() - fresh.ctime.as_nanos() > SETTLED_NS {
+    if was_settled {
         return Ok(true);
     }
     for piece in pieces {

@@ -136,6 +136,7 @@ impl RunError {
     /// Whether a job's source cannot be asked any more: reached anew, the same run goes on.
     pub const fn is_source_lost(&self) -> bool {
         match self {
+            Self::Star { source: RemoteError::Failed { .. }, .. } => false,
             Self::Gone { .. } | Self::Star { .. } | Self::Grid(_) => true,
             Self::Refused(refusal) => matches!(refusal.kind(), RefusalKind::Unreachable),
             _ => false,

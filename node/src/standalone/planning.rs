@@ -106,7 +106,11 @@ fn plan_directories(
         threads,
     };
     let source_root = trees.source.root_metadata()?;
-    let destination_root = trees.destination.as_deref().map(root_metadata).transpose()?;
+    let mut destination_root = trees.destination.as_deref().map(root_metadata).transpose()?;
+    if let Some(root) = destination_root.as_mut().filter(|_| !trees.source.is_local()) {
+        // Numbers of another machine's devices say nothing here: the destination does not lie in the source.
+        (root.dev, root.ino) = (u64::MAX, u64::MAX);
+    }
     // The rules of `.orbitignore` files are the source's: the destination's copies are data.
     let destination_options =
         ScanOptions { filter: Arc::new(orbit_core::filter::KeepAll), ..scan_options.clone() };

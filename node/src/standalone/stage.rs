@@ -116,11 +116,13 @@ impl Run<'_> {
                 Ok(()) => self.count_done(&item.change),
                 Err(ItemFault::Stopped) => {
                     end = GroupEnd::Stopped;
+                    self.give_up_in(directory.as_mut(), &item.name);
                     break;
                 }
                 Err(ItemFault::Lost(error)) => {
                     self.lose(&error);
                     end = GroupEnd::Stopped;
+                    self.give_up_in(directory.as_mut(), &item.name);
                     break;
                 }
                 Err(ItemFault::Failed(error)) => {
@@ -136,6 +138,16 @@ impl Run<'_> {
             done.directories.push(directory);
         }
         end
+    }
+
+    /// A file left half-way in a new directory must not go out with it: one that grew since it was planned may lie there,
+    /// kept for a checkpoint.
+    fn give_up_in(&self, directory: Option<&mut StagedDirectory>, name: &[u8]) {
+        let Some(directory) = directory else { return };
+        if let Ok(half) = directory.name.0.join(name) {
+            self.writer.discard(&StagedName(half));
+        }
+        directory.failed.push(name.to_vec());
     }
 
     /// For the display: a file counts when it is staged, since its commit follows in one go with many others.
@@ -320,6 +332,7 @@ impl Run<'_> {
         hands: &mut Hands,
     ) -> Result<Put, ItemFault> {
         let fresh = source.metadata().map_err(SystemError::io("read", path))?;
+        let was_settled = copy::is_settled(&fresh);
         if self.strictness == Strictness::Kept && fresh.identity() != planned.identity() {
             return Err(SystemError::Changed { path: path.clone() }.into());
         }
@@ -334,7 +347,7 @@ impl Run<'_> {
             change.set_mode = true;
         }
         let (attributes, lost) = keep_what_can_be(path, staged.as_mut(), &change);
-        let steady = copy::is_steady(source, &fresh, &copied.pieces, &mut hands.buffer);
+        let steady = copy::is_steady(source, was_settled, &copied.pieces, &mut hands.buffer);
         let steady = steady.map_err(SystemError::io("read", path));
         let after = source.metadata().map_err(SystemError::io("read", path));
         let name = staged.name().clone();

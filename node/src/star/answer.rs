@@ -1,5 +1,6 @@
 //! [`Job`]: one call, answered on a thread of its own.
 
+use super::bulk::is_settled;
 use super::cache::Lease;
 use super::session::{Gone, Replies};
 use super::{Shared, stream};
@@ -111,6 +112,8 @@ impl Asked {
 pub(super) struct Scene {
     pub jail: Arc<Jail>,
     pub file: Option<(RelPath, LocalFile)>,
+    /// Whether no write can have been under way when it was opened.
+    pub was_settled: bool,
     /// The only path there is, if only one is.
     only: Option<RelPath>,
     /// The session's place among those the star answers at a time. It goes wherever the scene goes: a call on a disk
@@ -121,12 +124,12 @@ pub(super) struct Scene {
 impl Scene {
     /// A session in this directory.
     pub fn new(jail: Arc<Jail>, place: Option<Arc<OwnedSemaphorePermit>>) -> Self {
-        Self { jail, file: None, only: None, _place: place }
+        Self { jail, file: None, was_settled: false, only: None, _place: place }
     }
 
     /// A session about one object in this directory.
     pub fn of_one(jail: Arc<Jail>, only: RelPath) -> Self {
-        Self { jail, file: None, only: Some(only), _place: None }
+        Self { jail, file: None, was_settled: false, only: Some(only), _place: None }
     }
 }
 
@@ -327,6 +330,7 @@ impl Job {
         let file = LocalFile::open(system.jail(), &path)?;
         let metadata = file.metadata().map_err(SystemError::io("look at", &path))?;
         file.expect_sequential(metadata.size);
+        self.scene.was_settled = is_settled(&metadata);
         self.scene.file = Some((path, file));
         Ok(Reply::Metadata(metadata))
     }

@@ -95,8 +95,8 @@ impl Job {
 
     /// Hashes spans of the open file a second time, if a write may have been under way.
     pub(super) fn again(&self, spans: &[u8]) -> Result<Reply, NoAnswer> {
-        let (path, file) = self.open_file()?;
-        if is_settled(&file.metadata().map_err(SystemError::io("read", path))?) {
+        self.open_file()?;
+        if self.scene.was_settled {
             return Ok(Reply::Done);
         }
         let mut hashes = Vec::new();
@@ -250,6 +250,7 @@ fn file_object(
     if with_xattrs {
         xattrs = bounded(file.xattrs().map_err(SystemError::io("read the attributes of", path))?, path)?;
     }
+    let settled = is_settled(&before);
     let begin = contents.len();
     let changed = || SystemError::Changed { path: path.clone() };
     // One byte more than there should be: some file systems do not know a file's size before it is read.
@@ -260,7 +261,7 @@ fn file_object(
     }
     contents.truncate(begin + read);
     let hash = hash_bytes(&contents[begin..]);
-    if !is_settled(&before) && !reads_again(file, &contents[begin..], path)? {
+    if !settled && !reads_again(file, &contents[begin..], path)? {
         return Err(changed());
     }
     if look()?.identity() != before.identity() {
@@ -270,7 +271,7 @@ fn file_object(
 }
 
 /// Whether no write can be under way that began before the file was looked at.
-fn is_settled(metadata: &Metadata) -> bool {
+pub(super) fn is_settled(metadata: &Metadata) -> bool {
     now().as_nanos() - metadata.ctime.as_nanos() > SETTLED_NS
 }
 

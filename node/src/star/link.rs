@@ -90,7 +90,7 @@ pub(super) fn serve(
     std::thread::scope(|scope| {
         scope.spawn(move || listen(shared, reader.as_mut(), &hear));
         // Dropping the last handle on the writer cuts the link, which ends the reader.
-        answer_calls(shared, &writer, &heard, scene)
+        answer_calls(shared, writer, heard, scene)
     })
 }
 
@@ -174,10 +174,11 @@ fn listen(shared: &Shared, reader: &mut dyn Read, hear: &SyncSender<Heard>) {
     asked.stop();
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "that they are dropped ends the reader")]
 fn answer_calls(
     shared: &Arc<Shared>,
-    writer: &Arc<LinkWriter>,
-    heard: &Receiver<Heard>,
+    writer: Arc<LinkWriter>,
+    heard: Receiver<Heard>,
     mut scene: Scene,
 ) -> End {
     while let Ok(call) = heard.recv() {
@@ -186,7 +187,7 @@ fn answer_calls(
             Err(wrong) => return End::Wrong(wrong),
         };
         let _running = shared.counters.run();
-        let (replies, shared) = (Replies::Link(Arc::clone(writer)), Arc::clone(shared));
+        let (replies, shared) = (Replies::Link(Arc::clone(&writer)), Arc::clone(shared));
         let (next, last) = Job { scene, replies, asked, shared }.run(&call);
         scene = next;
         if last.is_none_or(|last| writer.send(&last).is_err()) {

@@ -94,6 +94,6 @@ mod tests {
         squeeze.sent(1 << 20, Duration::from_secs(1));
         assert!(squeeze.pack(&noise).is_none());
         assert_eq!(squeeze.passes, PASSES);
-        assert!(squeeze.pack(&[0; 1 << 16]).is_none(), "it is not tried");
+        assert!(squeeze.pack(&vec![0; 1 << 16]).is_none(), "it is not tried");
     }
 }

@@ -156,7 +156,9 @@ impl GridState {
             None => record.schedule = None,
         }
         if may_begin {
-            record.mode = JobMode::Run;
+            if record.mode == JobMode::Ask {
+                record.mode = JobMode::Run;
+            }
             retry(record, now_ms);
         } else if let Some(schedule) = &mut record.schedule {
             schedule.skipped = schedule.skipped.saturating_add(1);
@@ -326,7 +328,8 @@ fn cancel(record: &mut JobRecord, now_ms: i64) -> Result<(), Refusal> {
 /// The next attempt. Who retries a job has seen its plan, or wants it again as it was.
 fn retry(record: &mut JobRecord, now_ms: i64) {
     record.attempt = record.attempt.saturating_add(1);
-    if record.mode == JobMode::Ask && record.summary.is_some() {
+    // What was asked about and agreed to once is not asked about again; a plan that nobody saw is.
+    if record.mode == JobMode::Ask && record.summary.is_some() && record.totals.is_some() {
         record.mode = JobMode::Run;
     }
     (record.totals, record.route, record.summary) = (None, None, None);

@@ -157,7 +157,8 @@ fn put_together(
             return Err(ItemFault::Stopped);
         }
         let batch = versions.plan(&mut chunks, offset, &mut shift);
-        let len = batch.last().map_or(0, |chunk| chunk.at.end);
+        // A chunk longer than chunks are: the star cuts otherwise than this one does.
+        let Some(len) = batch.last().map(|chunk| chunk.at.end) else { return Err(changed()) };
         let bytes = &mut buffer[..len];
         let sent = versions.fill(run, bytes, &batch, offset).map_err(SystemError::io("read", path))?;
         for chunk in &batch {
@@ -168,7 +169,10 @@ fn put_together(
                 // Two cells had the same short hash, or the old version changed meanwhile.
                 let span = span_of(chunk.at.clone(), offset);
                 versions
-                    .pick(&[span], |_, piece| bytes[chunk.at.clone()].copy_from_slice(piece))
+                    .pick(&[span], |at, piece| {
+                        let begin = (at - offset) as usize;
+                        bytes[begin..begin + piece.len()].copy_from_slice(piece);
+                    })
                     .map_err(SystemError::io("read", path))?;
                 hash_bytes(&bytes[chunk.at.clone()])
             };
