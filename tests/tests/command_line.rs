@@ -31,8 +31,9 @@ fn an_endpoint_on_a_node_is_unreachable_here() {
     let scene = Scene::new();
     scene.source_tree().write("file", "1");
     let source = scene.source.to_str().expect("is text");
-    scene.orbit.run(["sync", source, "nas2:/x"]).expect(Exit::Unreachable).expect_says("nas2");
-    scene.orbit.run(["sync", "nas2:/x", source, "--mirror"]).expect(Exit::Unreachable);
+    scene.orbit.run(["sync", source, "nas2:/x"]).expect(Exit::Usage).expect_says("-y");
+    scene.orbit.run(["sync", source, "nas2:/x", "-y"]).expect(Exit::Unreachable).expect_says("not in a grid");
+    scene.orbit.run(["sync", "nas2:/x", source, "--mirror", "-y"]).expect(Exit::Unreachable);
     assert_eq!(fs::read(scene.source.join("file")).expect("is kept"), b"1");
 }
 

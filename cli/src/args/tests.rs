@@ -113,7 +113,10 @@ fn a_remote_endpoint_is_understood_and_not_reachable() {
         panic!("not a sync")
     };
     let error = arguments.request.into_request().expect_err("it is elsewhere");
-    assert_eq!(error.to_string(), "cannot sync with nas2:/srv: a sync does not cross machines yet");
+    assert_eq!(
+        error.to_string(),
+        "cannot keep a plan with nas2:/srv: stored plans are of this machine alone"
+    );
 }
 
 #[test]
