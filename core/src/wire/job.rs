@@ -43,6 +43,8 @@ pub struct JobSpec {
     pub destination: JobEnd,
     /// How.
     pub options: JobOptions,
+    /// Whether somebody was shown the plan and agreed to it: no other plan may be run in its place.
+    pub is_asked: bool,
 }
 
 /// What the Nucleus says.

@@ -83,6 +83,8 @@ impl std::fmt::Debug for Live {
 pub(super) enum Task {
     Plan,
     Run(KeptPlan),
+    /// The plan that was agreed to is gone.
+    Lost,
     /// A plan that is not needed any more.
     Drop(PlanId),
     Forget,
@@ -385,8 +387,12 @@ impl State {
             Goal::Want(_) if self.kept.ended.is_some() => None,
             Goal::Want(Wanted::Hold) => None,
             Goal::Want(Wanted::Plan) => plan.is_none().then_some(Task::Plan),
-            // Whoever lost its plan makes it again.
-            Goal::Want(Wanted::Run) => Some(plan.map_or(Task::Plan, Task::Run)),
+            // Whoever lost its plan makes it again, unless somebody agreed to just that one.
+            Goal::Want(Wanted::Run) => Some(match plan {
+                Some(plan) => Task::Run(plan),
+                None if self.kept.spec.is_asked => Task::Lost,
+                None => Task::Plan,
+            }),
         }
     }
 }

@@ -138,7 +138,8 @@ mod tests {
             name: format!("nas{byte}"),
             path: JobPath::new("/data"),
         };
-        let spec = JobSpec { source: end(1), destination: end(2), options: JobOptions::default() };
+        let options = JobOptions::default();
+        let spec = JobSpec { source: end(1), destination: end(2), options, is_asked: false };
         let plan = KeptPlan::new(PlanId::from_bytes([9; 16]), Totals::default(), Some("direct".into()));
         let kept = Kept { plan: Some(plan), ..Kept::new(3, spec) };
         let id = JobId::from_bytes([5; 16]);

@@ -13,7 +13,7 @@ use crate::standalone::progress::Progress;
 use crate::standalone::{Context, JobSource, RunReport, forget_plan, plan_from, run_from};
 use crate::store_trouble::StoreTrouble;
 use orbit_core::Summary;
-use orbit_core::grid::job::{Ending, FAULTS_KEPT_MAX, JobReport};
+use orbit_core::grid::job::{Ending, FAULTS_KEPT_MAX, FailureKind, JobFailure, JobReport};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -56,6 +56,7 @@ fn work(node: &Arc<Node>, held: &Arc<Held>) {
         let outcome = match &assignment.task {
             Task::Plan => plan(node, held, &assignment),
             Task::Run(plan) => run(node, held, &assignment, plan),
+            Task::Lost => Outcome::ended(Ending::Failed(plan_is_lost()), Summary::default()),
             Task::Drop(plan) => {
                 drop_plan(node, held, &assignment, *plan);
                 continue;
@@ -182,11 +183,19 @@ fn run(node: &Arc<Node>, held: &Arc<Held>, assignment: &Assignment, plan: &KeptP
         Ok(report) if report.faults > 0 => Outcome::ended(Ending::Partial, summary),
         Ok(_) => Outcome::ended(Ending::Done, summary),
         Err(RunError::Store(error)) if StoreTrouble::from(&error) == StoreTrouble::NoSuchPlan => {
-            // It was lost with its database: it is made again.
+            // It was lost with its database: it is made again, unless somebody agreed to it.
             held.change(attempt, |kept| kept.plan = None);
             Outcome::Over
         }
         Err(error) => setback(held, &error, summary),
+    }
+}
+
+fn plan_is_lost() -> JobFailure {
+    JobFailure {
+        kind: FailureKind::Stale,
+        message: "the plan that was agreed to is lost; nothing more was changed".to_owned(),
+        hint: Some("submit the sync again to see what it would do now".to_owned()),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::jobs::{FrameError, FrameReader, write_frame};
 use crate::nucleus::Nucleus;
 use crate::standalone::error::chain;
 use orbit_core::grid::Refusal;
-use orbit_core::grid::job::{JobAct, JobReport, Wanted};
+use orbit_core::grid::job::{JobAct, JobMode, JobReport, Wanted};
 use orbit_core::ids::{JobId, NodeId};
 use orbit_core::wire::bytes::Octets;
 use orbit_core::wire::job::{FAULTS_AT_ONCE, JOB_VERSION, JobHello, JobNote, JobOrder, JobSpec};
@@ -123,6 +123,7 @@ impl Told {
                     source: record.source.clone(),
                     destination: record.destination.clone(),
                     options: record.options.clone(),
+                    is_asked: record.mode == JobMode::Ask,
                 };
                 Some((record.id, (record.attempt, record.wanted()?, spec)))
             });
