@@ -34,7 +34,7 @@ fn below(node: &Node, name: &str) -> PathBuf {
 fn a_sync_between_two_nodes_from_a_third() {
     let grid = Grid::standing(3);
     let (source, destination, third) = (grid.node(0), grid.node(1), grid.node(2));
-    let mut planted = tree(source, "photos", 2);
+    let mut planted = tree(source, "photos", 1);
     let (from, to) = (source.endpoint("photos"), destination.endpoint("backup"));
 
     let dry = sync(third, &from, &to, &["-n"]).expect(Exit::Done).expect_says("would sync");
@@ -59,7 +59,7 @@ fn a_sync_between_two_nodes_from_a_third() {
 fn a_job_on_one_node_and_what_is_told_of_it() {
     let grid = Grid::standing(2);
     let (nucleus, star) = (grid.node(0), grid.node(1));
-    tree(star, "a", 2);
+    tree(star, "a", 1);
     let (from, to) = (star.endpoint("a"), star.endpoint("b"));
     sync(nucleus, &from, &to, &["-y"]).expect(Exit::Done).expect_says("synced");
     assert_same_tree(&below(star, "a"), &below(star, "b"));
